@@ -1,0 +1,150 @@
+//! From a name on a command line to a device that is known to work.
+
+use crate::error::{Error, Result};
+use burn::tensor::Device;
+
+/// Name, cargo feature and whether that is compiled in, for every backend.
+const BACKENDS: [(&str, &str, bool); 6] = [
+    ("cpu", "flex", cfg!(feature = "flex")),
+    ("ndarray", "ndarray", cfg!(feature = "ndarray")),
+    ("wgpu", "wgpu", cfg!(feature = "wgpu")),
+    ("vulkan", "vulkan", cfg!(feature = "vulkan")),
+    ("metal", "metal", cfg!(feature = "metal")),
+    ("cuda", "cuda", cfg!(feature = "cuda")),
+];
+
+/// The names of the devices whose backends are compiled in, best supported first.
+///
+/// `cpu` is Burn's Flex backend; `ndarray` is a CPU as well; `wgpu` chooses among the graphics
+/// interfaces that the machine has.
+pub fn device_names() -> Vec<&'static str> {
+    BACKENDS.iter().filter(|(_, _, compiled)| *compiled).map(|(name, ..)| *name).collect()
+}
+
+/// Opens a device by name: `cpu`, `ndarray`, `wgpu`, `vulkan`, `metal` or `cuda`.
+///
+/// Unlike Burn's constructors, which panic at the first operation where a GPU is missing, this
+/// looks for the device first.
+///
+/// # Errors
+///
+/// [`Error::UnknownDevice`], [`Error::DeviceNotCompiled`], or [`Error::DeviceUnavailable`] where
+/// the machine has no such device.
+///
+/// ```
+/// # #[cfg(feature = "flex")] {
+/// let device = sci_burn::open_device("cpu")?;
+/// # }
+/// # Ok::<(), sci_burn::Error>(())
+/// ```
+pub fn open_device(name: &str) -> Result<Device> {
+    let Some(&(name, feature, compiled)) = BACKENDS.iter().find(|(known, ..)| *known == name)
+    else {
+        return Err(Error::UnknownDevice {
+            name: name.to_owned(),
+            known: BACKENDS.map(|(known, ..)| known).join(", "),
+        });
+    };
+    if !compiled {
+        return Err(Error::DeviceNotCompiled {
+            name,
+            feature,
+            available: match device_names() {
+                names if names.is_empty() => "none".to_owned(),
+                names => names.join(", "),
+            },
+        });
+    }
+    match name {
+        #[cfg(feature = "flex")]
+        "cpu" => Ok(Device::flex()),
+        #[cfg(feature = "ndarray")]
+        "ndarray" => {
+            #[expect(deprecated, reason = "deprecated by Burn 0.22, still supported here")]
+            Ok(Device::ndarray())
+        }
+        #[cfg(feature = "cuda")]
+        "cuda" => open_cuda(),
+        #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
+        _ => graphics::open(name),
+        #[cfg(not(any(feature = "wgpu", feature = "vulkan", feature = "metal")))]
+        _ => unreachable!("a compiled backend that is not opened above"),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda() -> Result<Device> {
+    use burn::tensor::DeviceType;
+    Device::enumerate(DeviceType::Cuda).into_vec().into_iter().next().ok_or_else(|| {
+        Error::DeviceUnavailable {
+            name: "cuda",
+            reason: "no CUDA driver or no NVIDIA GPU was found".to_owned(),
+        }
+    })
+}
+
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
+mod graphics {
+    use super::*;
+    use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
+    use std::sync::Mutex;
+
+    /// A runtime can be initialised once in a process, so what was opened is kept.
+    static OPENED: Mutex<Vec<(&str, Device)>> = Mutex::new(Vec::new());
+
+    pub(super) fn open(name: &'static str) -> Result<Device> {
+        let mut opened = OPENED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, device)) = opened.iter().find(|(known, _)| *known == name) {
+            return Ok(device.clone());
+        }
+        let device = initialise(name)?;
+        opened.push((name, device.clone()));
+        Ok(device)
+    }
+
+    fn initialise(name: &'static str) -> Result<Device> {
+        let api = match name {
+            "vulkan" => WgpuBackend::Vulkan,
+            "metal" => WgpuBackend::Metal,
+            _ => WgpuBackend::Auto,
+        };
+        let lazy = || match name {
+            #[cfg(feature = "vulkan")]
+            "vulkan" => Device::vulkan(Default::default()),
+            #[cfg(feature = "metal")]
+            "metal" => Device::metal(Default::default()),
+            _ => Device::wgpu(Default::default()),
+        };
+        match Device::wgpu_options().graphics_api(api).init() {
+            Ok(device) => Ok(device),
+            // The program has used this runtime before us: it is there, and it works.
+            Err(WgpuInitError::Registration { .. }) => Ok(lazy()),
+            Err(error) => Err(Error::DeviceUnavailable { name, reason: Error::first_line(error) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_are_answered_with_the_known_ones() {
+        let message = open_device("tpu").unwrap_err().to_string();
+        assert!(message.contains("`tpu`") && message.contains("cpu, ndarray, wgpu"), "{message}");
+    }
+
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn a_missing_backend_is_answered_with_its_feature() {
+        let message = open_device("cuda").unwrap_err().to_string();
+        assert!(message.contains("--features cuda"), "{message}");
+    }
+
+    #[test]
+    #[cfg(feature = "flex")]
+    fn the_cpu_is_there() {
+        assert_eq!(open_device("cpu").unwrap(), Device::flex());
+        assert!(device_names().contains(&"cpu"));
+    }
+}

@@ -1,0 +1,59 @@
+use super::{SmoothnessLoss, SmoothnessLossConfig, fidelity};
+use crate::error::{Error, Result};
+use burn::config::Config;
+use burn::tensor::Tensor;
+
+/// Configuration of a [`SciLoss`].
+#[derive(Config, Debug, PartialEq)]
+pub struct SciLossConfig {
+    /// How much the fidelity counts against the smoothness. Finite, not negative.
+    #[config(default = 1.5)]
+    pub fidelity_weight: f64,
+    /// The smoothness loss.
+    #[config(default = "SmoothnessLossConfig::new()")]
+    pub smoothness: SmoothnessLossConfig,
+}
+
+impl SciLossConfig {
+    /// The loss with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where a setting is out of its range.
+    pub fn init(&self) -> Result<SciLoss> {
+        if !(self.fidelity_weight >= 0.0 && self.fidelity_weight.is_finite()) {
+            let reason = format!("is {}, must be 0 or more and finite", self.fidelity_weight);
+            return Err(Error::Setting { setting: "fidelity_weight", reason });
+        }
+        Ok(SciLoss {
+            fidelity_weight: self.fidelity_weight,
+            smoothness: self.smoothness.init()?,
+        })
+    }
+}
+
+/// The training loss of one stage, `fidelity weight · L_f + L_s` (equation 5 of the paper). The loss
+/// of a cascade is the sum over its stages; that of fine-tuning is the one of a single stage.
+///
+/// The gradient flows into both arguments: through the stage input the calibrator learns.
+#[doc(alias = "LossFunction")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct SciLoss {
+    fidelity_weight: f64,
+    smoothness: SmoothnessLoss,
+}
+
+impl SciLoss {
+    /// The loss of one stage.
+    ///
+    /// # Shapes
+    /// - `input`, `illumination`: `[batch, 3, height, width]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    /// If the two shapes differ, or height or width is below [`SmoothnessLoss::MIN_SIZE`].
+    pub fn forward(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
+        let smoothness = self.smoothness.forward(input.clone(), illumination.clone());
+        fidelity(input, illumination) * self.fidelity_weight + smoothness
+    }
+}

@@ -1,0 +1,183 @@
+use super::{YcbcrLayout, to_ycbcr};
+use crate::error::{Error, Result};
+use burn::config::Config;
+use burn::tensor::Tensor;
+
+/// Configuration of a [`SmoothnessLoss`].
+#[derive(Config, Debug, PartialEq)]
+pub struct SmoothnessLossConfig {
+    /// How different two pixels' colours must be, in YCbCr units, for their illuminations to be let
+    /// apart. Positive. With the published 10 and values in `[0, 1]` every weight is above 0.98.
+    #[config(default = 10.0)]
+    pub sigma: f64,
+    /// How the stage input is converted to YCbCr.
+    #[config(default = "YcbcrLayout::Reference")]
+    pub ycbcr: YcbcrLayout,
+}
+
+impl SmoothnessLossConfig {
+    /// The loss with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where `sigma` is not positive and finite.
+    pub fn init(&self) -> Result<SmoothnessLoss> {
+        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
+            let reason = format!("is {}, must be positive and finite", self.sigma);
+            return Err(Error::Setting { setting: "sigma", reason });
+        }
+        Ok(SmoothnessLoss { sigma: self.sigma, ycbcr: self.ycbcr })
+    }
+}
+
+/// Asks for an illumination that changes only where the image does: the spatially varying L1 norm
+/// `L_s` of the paper's equation 7, over the 24 neighbours in a 5×5 window.
+#[doc(alias = "SmoothLoss")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct SmoothnessLoss {
+    sigma: f64,
+    ycbcr: YcbcrLayout,
+}
+
+/// Rows down and columns to the right, from one pixel of a pair to the other. Each of the 24
+/// neighbours is one of these or its opposite.
+pub(crate) const PAIRS: [(usize, isize); 12] = [
+    (0, 1),
+    (0, 2),
+    (1, -2),
+    (1, -1),
+    (1, 0),
+    (1, 1),
+    (1, 2),
+    (2, -2),
+    (2, -1),
+    (2, 0),
+    (2, 1),
+    (2, 2),
+];
+
+impl SmoothnessLoss {
+    /// The smallest height and width, in pixels: a smaller image lacks some of the pairs.
+    pub const MIN_SIZE: usize = 3;
+
+    /// The loss of an illumination, given the stage input that it was estimated from.
+    ///
+    /// # Shapes
+    /// - `input`, `illumination`: `[batch, 3, height, width]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    /// If the two shapes differ, or height or width is below [`Self::MIN_SIZE`].
+    pub fn forward(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
+        let [_, _, height, width] = input.dims();
+        assert_eq!(input.dims(), illumination.dims(), "smoothness loss: the shapes differ");
+        assert!(
+            height >= Self::MIN_SIZE && width >= Self::MIN_SIZE,
+            "smoothness loss: the image is {width}×{height}, needs at least {min}×{min} pixels",
+            min = Self::MIN_SIZE,
+        );
+        let colour = to_ycbcr(input, self.ycbcr);
+        PAIRS
+            .iter()
+            .map(|&pair| self.pair(pair, &colour, &illumination))
+            .reduce(|sum, pair| sum + pair)
+            .expect("there are twelve pairs")
+    }
+
+    /// The mean over all places where both pixels of the pair are in the image, counted twice:
+    /// once from each of them.
+    fn pair(&self, pair: (usize, isize), colour: &Tensor<4>, illumination: &Tensor<4>) -> Tensor<1> {
+        let distance = difference(colour, pair).square().sum_dim(1);
+        let weight = (distance * (-0.5 / (self.sigma * self.sigma))).exp();
+        let change = difference(illumination, pair).abs().sum_dim(1);
+        (weight * change).mean() * 2.0
+    }
+}
+
+/// `image[y + down, x + right] − image[y, x]` wherever both are in the image.
+fn difference(image: &Tensor<4>, (down, right): (usize, isize)) -> Tensor<4> {
+    let [batch, channels, height, width] = image.dims();
+    let columns = right.unsigned_abs();
+    let (left_start, right_start) = if right < 0 { (columns, 0) } else { (0, columns) };
+    let part = |top: usize, left: usize| {
+        let rows = top..top + height - down;
+        image.clone().slice([0..batch, 0..channels, rows, left..left + width - columns])
+    };
+    part(down, right_start) - part(0, left_start)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    fn random(shape: [usize; 4]) -> Tensor<4> {
+        Tensor::random(shape, Distribution::Uniform(0.0, 1.0), &Device::flex())
+    }
+
+    /// The definition, neighbour by neighbour, in float64 on plain numbers.
+    fn by_hand(input: &Tensor<4>, illumination: &Tensor<4>, config: &SmoothnessLossConfig) -> f64 {
+        let [batch, _, height, width] = input.dims();
+        let values = |tensor: Tensor<4>| tensor.try_into_vec_as::<f32>().unwrap();
+        let colour = values(to_ycbcr(input.clone(), config.ycbcr));
+        let light = values(illumination.clone());
+        let mut total = 0.0;
+        for (down, right) in (-2..=2).flat_map(|y| (-2..=2).map(move |x| (y, x))) {
+            if (down, right) == (0, 0) {
+                continue;
+            }
+            let (mut sum, mut count) = (0.0, 0);
+            for n in 0..batch {
+                for y in 0..height as isize {
+                    for x in 0..width as isize {
+                        let (v, u) = (y + down, x + right);
+                        if v < 0 || u < 0 || v >= height as isize || u >= width as isize {
+                            continue;
+                        }
+                        let change = |values: &[f32], channel: usize| {
+                            let at = |y: isize, x: isize| {
+                                let row = (n * 3 + channel) * height + y as usize;
+                                f64::from(values[row * width + x as usize])
+                            };
+                            at(y, x) - at(v, u)
+                        };
+                        let distance: f64 = (0..3).map(|c| change(&colour, c).powi(2)).sum();
+                        let weight = (-distance / (2.0 * config.sigma.powi(2))).exp();
+                        sum += weight * (0..3).map(|c| change(&light, c).abs()).sum::<f64>();
+                        count += 1;
+                    }
+                }
+            }
+            total += sum / f64::from(count);
+        }
+        total
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        for (shape, sigma) in [([1, 3, 3, 3], 10.0), ([2, 3, 5, 4], 0.1), ([1, 3, 4, 9], 0.05)] {
+            for ycbcr in [YcbcrLayout::Reference, YcbcrLayout::PerPixel] {
+                let config = SmoothnessLossConfig { sigma, ycbcr };
+                let (input, illumination) = (random(shape), random(shape));
+                let expected = by_hand(&input, &illumination, &config);
+                let loss: f32 =
+                    config.init().unwrap().forward(input, illumination).into_scalar();
+                let error = (f64::from(loss) - expected).abs() / expected;
+                assert!(error < 1e-5, "{shape:?} {config:?}: {loss} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the image is 9×2, needs at least 3×3 pixels")]
+    fn a_picture_of_two_rows_panics() {
+        let loss = SmoothnessLossConfig::new().init().unwrap();
+        loss.forward(random([1, 3, 2, 9]), random([1, 3, 2, 9]));
+    }
+
+    #[test]
+    fn a_sigma_of_zero_is_refused() {
+        let refused = SmoothnessLossConfig::new().with_sigma(0.0).init().unwrap_err();
+        assert!(refused.to_string().contains("`sigma`"));
+    }
+}

@@ -1,0 +1,159 @@
+use super::{
+    IlluminationEstimator, IlluminationEstimatorConfig, SelfCalibrator, SelfCalibratorConfig,
+    at_least_one, reflectance,
+};
+use crate::error::Result;
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+/// Configuration of a [`SciCascade`]. The defaults are the published model.
+#[derive(Config, Debug, PartialEq)]
+pub struct SciCascadeConfig {
+    /// How often the estimator is applied in training. At least 1.
+    #[config(default = 3)]
+    pub stages: usize,
+    /// The illumination estimator, shared by all stages.
+    #[config(default = "IlluminationEstimatorConfig::new()")]
+    pub estimator: IlluminationEstimatorConfig,
+    /// The self-calibrator, shared by all stages.
+    #[config(default = "SelfCalibratorConfig::new()")]
+    pub calibrator: SelfCalibratorConfig,
+}
+
+impl SciCascadeConfig {
+    /// A cascade with the published random initialisation. Seed the device first
+    /// (`device.seed(…)`) for a reproducible one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`](crate::Error::Setting) where a count is 0.
+    pub fn init(&self, device: &Device) -> Result<SciCascade> {
+        at_least_one("stages", self.stages)?;
+        Ok(SciCascade {
+            estimator: self.estimator.init(device)?,
+            calibrator: self.calibrator.init(device)?,
+            stages: self.stages,
+        })
+    }
+}
+
+/// The whole model as it is trained: estimator and calibrator, applied in a cascade with shared
+/// weights (figure 2 and equation 4 of the paper).
+///
+/// To enhance photographs only the [estimator](SciCascade::estimator) is needed.
+#[doc(alias = "Network")]
+#[derive(Module, Debug)]
+pub struct SciCascade {
+    /// Estimates the illumination in every stage.
+    pub estimator: IlluminationEstimator,
+    /// Gives each next stage its input.
+    pub calibrator: SelfCalibrator,
+    /// Number of stages.
+    pub stages: usize,
+}
+
+/// What one stage of a [`SciCascade`] computes. All tensors are `[batch, 3, height, width]`.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The stage's input `z`: the dark image, from the second stage on with a calibration added.
+    pub input: Tensor<4>,
+    /// The illumination `H(z)`, in `[1e-4, 1]`.
+    pub illumination: Tensor<4>,
+    /// The enhanced image, the dark one divided by the illumination, in `[0, 1]`.
+    pub reflectance: Tensor<4>,
+    /// The size of the calibration that the reflectance gives, `|K(reflectance)|`.
+    #[doc(alias = "attention")]
+    pub calibration: Tensor<4>,
+}
+
+/// A stage as the training loss sees it. Both tensors are `[batch, 3, height, width]`.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// The stage's input `z`.
+    pub input: Tensor<4>,
+    /// The illumination `H(z)`, in `[1e-4, 1]`.
+    pub illumination: Tensor<4>,
+}
+
+impl SciCascade {
+    /// The configuration that gives a cascade of this shape.
+    pub fn config(&self) -> SciCascadeConfig {
+        SciCascadeConfig {
+            stages: self.stages,
+            estimator: self.estimator.config(),
+            calibrator: self.calibrator.config(),
+        }
+    }
+
+    /// Everything that every stage computes.
+    ///
+    /// # Shapes
+    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
+    ///
+    /// # Panics
+    /// If the image has not three channels.
+    pub fn forward(&self, image: Tensor<4>) -> Vec<Stage> {
+        let mut input = image.clone();
+        let mut stages = Vec::with_capacity(self.stages);
+        for _ in 0..self.stages {
+            let illumination = self.estimator.forward(input.clone());
+            let reflectance = reflectance(image.clone(), illumination.clone());
+            let calibration = self.calibrator.forward(reflectance.clone());
+            let next = image.clone() + calibration.clone();
+            let calibration = calibration.abs();
+            stages.push(Stage { input, illumination, reflectance, calibration });
+            input = next;
+        }
+        stages
+    }
+
+    /// What the training loss needs of every stage, and no more: the last stage's calibration,
+    /// which changes nothing but its own running statistics, is left out.
+    ///
+    /// # Shapes
+    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
+    ///
+    /// # Panics
+    /// If the image has not three channels.
+    pub fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
+        let mut estimates = Vec::with_capacity(self.stages);
+        let mut input = image.clone();
+        for stage in 1..=self.stages {
+            let illumination = self.estimator.forward(input.clone());
+            estimates.push(Estimate { input: input.clone(), illumination: illumination.clone() });
+            if stage < self.stages {
+                let reflectance = reflectance(image.clone(), illumination);
+                input = image.clone() + self.calibrator.forward(reflectance);
+            }
+        }
+        estimates
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_stages_are_refused() {
+        let refused = SciCascadeConfig::new().with_stages(0).init(&Device::flex()).unwrap_err();
+        assert_eq!(refused.to_string(), "setting `stages`: is 0, must be at least 1");
+    }
+
+    #[test]
+    fn the_configuration_can_be_read_back_from_the_model() {
+        let config = SciCascadeConfig::new().with_stages(2);
+        assert_eq!(config.init(&Device::flex()).unwrap().config(), config);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_weights() {
+        let device = Device::flex();
+        let weights = || {
+            device.seed(7);
+            SciCascadeConfig::new().init(&device).unwrap().calibrator.block_conv_2.weight.val()
+        };
+        assert_eq!(weights().into_data(), weights().into_data());
+    }
+}

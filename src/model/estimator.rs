@@ -1,0 +1,119 @@
+use super::{BatchNorm, Conv3x3, at_least_one};
+use crate::error::Result;
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::{Device, Tensor};
+
+/// Configuration of an [`IlluminationEstimator`].
+#[derive(Config, Debug, PartialEq)]
+pub struct IlluminationEstimatorConfig {
+    /// How often the residual block is applied, with the same weights each time. At least 1.
+    #[config(default = 1)]
+    pub blocks: usize,
+    /// Channels of the features. At least 1.
+    #[config(default = 3)]
+    pub channels: usize,
+}
+
+impl IlluminationEstimatorConfig {
+    /// An estimator with the published random initialisation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is 0.
+    pub fn init(&self, device: &Device) -> Result<IlluminationEstimator> {
+        at_least_one("blocks", self.blocks)?;
+        at_least_one("channels", self.channels)?;
+        Ok(IlluminationEstimator {
+            input_conv: Conv3x3::init([3, self.channels], device),
+            block_conv: Conv3x3::init([self.channels; 2], device),
+            block_norm: BatchNorm::init(self.channels, device),
+            output_conv: Conv3x3::init([self.channels, 3], device),
+            blocks: self.blocks,
+        })
+    }
+}
+
+/// Estimates the illumination of an image: the network `H` of the paper's section 3.1, and all that
+/// is left of SCI after training.
+///
+/// With the published configuration it has 258 trainable parameters and sees 7×7 pixels, so a tile
+/// with a border of three pixels is computed exactly.
+#[doc(alias = "EnhanceNetwork")]
+#[derive(Module, Debug)]
+pub struct IlluminationEstimator {
+    /// From the image to the features.
+    pub input_conv: Conv3x3,
+    /// The residual block's convolution.
+    pub block_conv: Conv3x3,
+    /// The residual block's normalisation.
+    pub block_norm: BatchNorm,
+    /// From the features to the illumination.
+    pub output_conv: Conv3x3,
+    /// How often the residual block is applied.
+    pub blocks: usize,
+}
+
+impl IlluminationEstimator {
+    /// The smallest illumination: the image is never divided by less.
+    pub const MIN_ILLUMINATION: f64 = 1e-4;
+
+    /// The configuration that gives an estimator of this shape.
+    pub fn config(&self) -> IlluminationEstimatorConfig {
+        let [channels, ..] = self.input_conv.weight.dims();
+        IlluminationEstimatorConfig { blocks: self.blocks, channels }
+    }
+
+    /// The illumination of `image`.
+    ///
+    /// # Shapes
+    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
+    /// - output: `[batch, 3, height, width]`, in `[1e-4, 1]`
+    ///
+    /// # Panics
+    /// If the image has not three channels.
+    pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
+        let mut features = relu(self.input_conv.forward(image.clone()));
+        for _ in 0..self.blocks {
+            let block = self.block_norm.forward(self.block_conv.forward(features.clone()));
+            features = features + relu(block);
+        }
+        let residual = sigmoid(self.output_conv.forward(features));
+        (residual + image).clamp(Self::MIN_ILLUMINATION, 1.0)
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+
+    #[test]
+    fn has_258_trainable_parameters() {
+        let estimator = IlluminationEstimatorConfig::new().init(&Device::flex()).unwrap();
+        // Burn counts the running statistics too: a mean and a variance for each of 3 channels.
+        assert_eq!(estimator.num_params(), 258 + 6);
+        assert_eq!(estimator.config(), IlluminationEstimatorConfig::new());
+    }
+
+    #[test]
+    fn illumination_is_never_below_the_image_nor_out_of_range() {
+        let device = Device::flex();
+        let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
+        let image = Tensor::random([1, 3, 5, 7], Distribution::Uniform(0.0, 1.0), &device);
+        let illumination = estimator.forward(image.clone());
+        assert!(illumination.clone().greater_equal(image).all().into_scalar::<bool>());
+        assert!(illumination.lower_equal_scalar(1.0).all().into_scalar::<bool>());
+    }
+
+    #[test]
+    fn zero_blocks_and_zero_channels_are_refused() {
+        let config = IlluminationEstimatorConfig::new();
+        let refused = |config: IlluminationEstimatorConfig| {
+            config.init(&Device::flex()).unwrap_err().to_string()
+        };
+        assert!(refused(config.clone().with_blocks(0)).contains("`blocks`"));
+        assert!(refused(config.with_channels(0)).contains("`channels`"));
+    }
+}

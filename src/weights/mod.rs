@@ -1,0 +1,153 @@
+//! Weight files ↔ modules.
+//!
+//! | extension | what | read | written |
+//! |---|---|---|---|
+//! | `.pt`, `.pth` | a PyTorch state dict, such as the authors' checkpoints | yes | no |
+//! | `.safetensors` | the same tensors under the same names | yes | yes |
+//! | `.bpk` | Burn's own format, under this crate's field names | yes | yes |
+//!
+//! A file is read whole and checked before a module is made of it: there is no half-loaded model.
+
+mod format;
+mod names;
+
+use crate::error::{Error, Result};
+use crate::model::{
+    IlluminationEstimator, IlluminationEstimatorConfig, SciCascade, SciCascadeConfig,
+};
+use burn::module::Module;
+use burn::store::{ModuleSnapshot, bridge};
+use burn::tensor::{Device, TensorData};
+use format::Format;
+use std::path::Path;
+
+impl SciCascadeConfig {
+    /// A cascade with the weights of a file, which must hold estimator and calibrator.
+    ///
+    /// Names that the model does not know are ignored, so the authors' checkpoints load as they
+    /// are: they list the shared blocks twice (`conv.*` and `blocks.N.*`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], [`Error::UnknownExtension`] or [`Error::Malformed`] where the file cannot
+    /// be read; [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::BadTensor`] where it
+    /// does not fit; [`Error::Setting`] where the configuration itself is wrong.
+    pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
+        load(self.init(device)?, "", path.as_ref())
+    }
+}
+
+impl IlluminationEstimatorConfig {
+    /// An estimator with the weights of a file that holds an estimator or a whole cascade.
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascadeConfig::load`].
+    pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<IlluminationEstimator> {
+        load(self.init(device)?, names::ESTIMATOR, path.as_ref())
+    }
+}
+
+impl SciCascade {
+    /// Writes all weights and running statistics to a `.safetensors` or `.bpk` file.
+    ///
+    /// A safetensors file has the names of the authors' PyTorch code, `blocks.*` included, so that
+    /// `Network.load_state_dict` takes it. The file is replaced in one step: a crash leaves the old
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownExtension`], or [`Error::Write`] where the disk refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let blocks = [self.estimator.blocks, self.calibrator.blocks];
+        save(self, "", blocks, path.as_ref())
+    }
+}
+
+impl IlluminationEstimator {
+    /// Writes the estimator alone, otherwise as [`SciCascade::save`]: a safetensors file has the
+    /// names of the authors' `Finetunemodel`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascade::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        save(self, names::ESTIMATOR, [self.blocks, 0], path.as_ref())
+    }
+}
+
+/// Replaces every tensor of a freshly initialised module, whose place in a cascade is `root`.
+fn load<M: Module>(mut module: M, root: &str, path: &Path) -> Result<M> {
+    let mut stored = format::read(path)?;
+    let mut tensors = Vec::new();
+    for expected in module.collect(None, None, false) {
+        let name = format!("{root}{}", expected.name);
+        let tensor = stored.remove(&name).ok_or_else(|| Error::MissingTensor {
+            path: path.to_owned(),
+            tensor: names::to_pytorch(&name),
+        })?;
+        if tensor.shape != expected.shape {
+            return Err(Error::TensorShape {
+                path: path.to_owned(),
+                tensor: tensor.name,
+                expected: expected.shape.to_vec(),
+                found: tensor.shape.to_vec(),
+            });
+        }
+        let bad = |reason: String| Error::BadTensor {
+            path: path.to_owned(),
+            tensor: tensor.name.clone(),
+            reason,
+        };
+        if !tensor.dtype.is_float() {
+            return Err(bad(format!("is {:?}, expected a float type", tensor.dtype)));
+        }
+        let data = bridge::to_data(&tensor)
+            .map_err(|error| bad(format!("cannot be read: {}", Error::first_line(error))))?;
+        let values = data
+            .try_cast_as::<f32>()
+            .and_then(|data| data.try_into_vec::<f32>())
+            .map_err(|error| bad(format!("cannot be read: {}", Error::first_line(error))))?;
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(bad(format!("holds a value of {value}")));
+        }
+        if name.ends_with("running_var") && values.iter().any(|value| *value < 0.0) {
+            return Err(bad("holds a negative variance".to_owned()));
+        }
+        let data = TensorData::new(values, expected.shape.clone());
+        tensors.push(bridge::from_data(data, expected.name, None));
+    }
+    let applied = module.apply(tensors, None, None, false);
+    assert!(
+        applied.errors.is_empty() && applied.missing.is_empty(),
+        "every tensor of the module was found and checked above: {applied}"
+    );
+    Ok(module)
+}
+
+/// Writes a module whose place in a cascade is `root`; `blocks` of estimator and calibrator say how
+/// often PyTorch lists the shared blocks.
+fn save<M: Module>(module: &M, root: &str, blocks: [usize; 2], path: &Path) -> Result<()> {
+    // Running statistics are written to the module late; `valid` waits for them.
+    let module = module.valid();
+    match Format::of(path)? {
+        Format::Burnpack => format::write_burnpack(&module, path),
+        Format::Safetensors => {
+            let mut tensors = Vec::new();
+            for tensor in module.collect(None, None, false) {
+                let name = format!("{root}{}", tensor.name);
+                let data = bridge::into_data(tensor).map_err(|error| Error::Execution {
+                    reason: Error::first_line(error),
+                })?;
+                for alias in names::to_pytorch_with_aliases(&name, blocks) {
+                    tensors.push((alias, data.clone()));
+                }
+            }
+            format::write_safetensors(tensors, path)
+        }
+        Format::Pytorch => Err(Error::UnknownExtension {
+            path: path.to_owned(),
+            expected: ".safetensors, .bpk (PyTorch's own format is only read)",
+        }),
+    }
+}
