@@ -59,7 +59,8 @@ pub fn open_device(name: &str) -> Result<Device> {
         #[cfg(feature = "flex")]
         "cpu" => Ok(Device::flex()),
         #[cfg(feature = "ndarray")]
-        "ndarray" => {
+        "ndarray" =>
+        {
             #[expect(deprecated, reason = "deprecated by Burn 0.22, still supported here")]
             Ok(Device::ndarray())
         }

@@ -143,11 +143,6 @@ impl Error {
     /// Keeps the first line of a foreign message, so that ours stays one line.
     pub(crate) fn first_line(message: impl std::fmt::Display) -> String {
         let message = message.to_string();
-        message
-            .lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
+        message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
     }
 }

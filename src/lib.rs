@@ -24,7 +24,8 @@ pub use model::{
     SciCascadeConfig, SelfCalibrator, SelfCalibratorConfig, Stage, reflectance,
 };
 pub use photo::{
-    PHOTO_EXTENSIONS, is_photo, open_photo, photo_to_tensor, save_photo, tensor_to_photo,
+    Job, PHOTO_EXTENSIONS, find_photos, is_photo, open_photo, photo_to_tensor, plan_jobs,
+    save_photo, tensor_to_photo,
 };
 #[cfg(feature = "train")]
 pub use training::{Optimiser, OptimiserConfig, Stepped, cascade_loss};

@@ -29,8 +29,8 @@ const NOISE: [&str; 4] = [
 
 #[test]
 fn every_tensor_equals_the_reference() {
-    let folder = std::env::var_os("SCI_PARITY_DIR")
-        .map_or_else(|| common::fixture("parity"), PathBuf::from);
+    let folder =
+        std::env::var_os("SCI_PARITY_DIR").map_or_else(|| common::fixture("parity"), PathBuf::from);
     let entries = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("SCI_PARITY_DIR {}: {error}", folder.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -119,16 +119,13 @@ fn check_loss(comparison: &mut Comparison, loss: &SciLoss, device: &Device) {
 }
 
 /// A cascade with the file's initial weights, by way of a weight file.
-fn initial_weights(
-    truth: &BTreeMap<String, Stored>,
-    stages: usize,
-    device: &Device,
-) -> SciCascade {
+fn initial_weights(truth: &BTreeMap<String, Stored>, stages: usize, device: &Device) -> SciCascade {
     let tensors: Vec<_> = truth
         .iter()
         .filter_map(|(name, stored)| Some((name.strip_prefix("initial.")?, stored)))
         .map(|(name, stored)| {
-            let bytes: Vec<u8> = stored.values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+            let bytes: Vec<u8> =
+                stored.values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
             (name, stored.shape.clone(), bytes)
         })
         .collect();
@@ -143,14 +140,8 @@ fn initial_weights(
 }
 
 /// Each parameter's gradient under its PyTorch name.
-fn named_gradients(
-    cascade: &SciCascade,
-    gradients: &Gradients,
-) -> Vec<(String, Option<Vec<f64>>)> {
-    fn values<const D: usize>(
-        param: &Param<Tensor<D>>,
-        gradients: &Gradients,
-    ) -> Option<Vec<f64>> {
+fn named_gradients(cascade: &SciCascade, gradients: &Gradients) -> Vec<(String, Option<Vec<f64>>)> {
+    fn values<const D: usize>(param: &Param<Tensor<D>>, gradients: &Gradients) -> Option<Vec<f64>> {
         Some(host(param.val().grad(gradients)?))
     }
     let mut named = Vec::new();
@@ -210,7 +201,8 @@ impl Comparison {
         }
         let truth = self.truth.get(name).unwrap_or_else(|| panic!("{}: no {name}", self.file));
         assert_eq!(ours.len(), truth.values.len(), "{}: {name}", self.file);
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
         let difference =
             norm(&mut ours.iter().zip(&truth.values).map(|(ours, truth)| ours - truth));
         let size = norm(&mut truth.values.iter().copied());
@@ -241,13 +233,12 @@ impl Comparison {
                 continue;
             };
             let Some(error) = *error else { continue };
-            // A NaN is a failure too.
-            if !(error <= TOLERANCE) {
+            if error > TOLERANCE || error.is_nan() {
                 failures.push(format!("{device} {}: {name} is off by {error:.1e}", self.file));
             }
             let group = name.split('.').next().unwrap();
             let worst = groups.entry(group).or_insert((0.0, name));
-            if !(error <= worst.0) {
+            if error > worst.0 || error.is_nan() {
                 *worst = (error, name);
             }
         }

@@ -25,10 +25,7 @@ impl SciLossConfig {
             let reason = format!("is {}, must be 0 or more and finite", self.fidelity_weight);
             return Err(Error::Setting { setting: "fidelity_weight", reason });
         }
-        Ok(SciLoss {
-            fidelity_weight: self.fidelity_weight,
-            smoothness: self.smoothness.init()?,
-        })
+        Ok(SciLoss { fidelity_weight: self.fidelity_weight, smoothness: self.smoothness.init()? })
     }
 }
 

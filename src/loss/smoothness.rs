@@ -86,7 +86,12 @@ impl SmoothnessLoss {
 
     /// The mean over all places where both pixels of the pair are in the image, counted twice:
     /// once from each of them.
-    fn pair(&self, pair: (usize, isize), colour: &Tensor<4>, illumination: &Tensor<4>) -> Tensor<1> {
+    fn pair(
+        &self,
+        pair: (usize, isize),
+        colour: &Tensor<4>,
+        illumination: &Tensor<4>,
+    ) -> Tensor<1> {
         let distance = difference(colour, pair).square().sum_dim(1);
         let weight = (distance * (-0.5 / (self.sigma * self.sigma))).exp();
         let change = difference(illumination, pair).abs().sum_dim(1);
@@ -160,8 +165,7 @@ mod tests {
                 let config = SmoothnessLossConfig { sigma, ycbcr };
                 let (input, illumination) = (random(shape), random(shape));
                 let expected = by_hand(&input, &illumination, &config);
-                let loss: f32 =
-                    config.init().unwrap().forward(input, illumination).into_scalar();
+                let loss: f32 = config.init().unwrap().forward(input, illumination).into_scalar();
                 let error = (f64::from(loss) - expected).abs() / expected;
                 assert!(error < 1e-5, "{shape:?} {config:?}: {loss} is not {expected}");
             }

@@ -107,8 +107,7 @@ impl BatchNorm {
 
     fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
         let [batch, _, height, width] = input.dims();
-        let normalised =
-            batch_norm_train(input, self.weight.val(), self.bias.val(), Self::EPSILON);
+        let normalised = batch_norm_train(input, self.weight.val(), self.bias.val(), Self::EPSILON);
 
         let samples = (batch * height * width) as f64;
         let unbiased = normalised.variance * (samples / (samples - 1.0).max(1.0));

@@ -54,11 +54,8 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>> {
     if !metadata.is_file() {
         return Err(Error::Read { path: path.to_owned(), reason: "not a file".to_owned() });
     }
-    let malformed = |reason: String| Error::Malformed {
-        path: path.to_owned(),
-        format: format.name(),
-        reason,
-    };
+    let malformed =
+        |reason: String| Error::Malformed { path: path.to_owned(), format: format.name(), reason };
     if metadata.len() > MAX_FILE_SIZE {
         return Err(malformed(format!("{} bytes are too many for an SCI model", metadata.len())));
     }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 /// who compile a backend for a test want it tested.
 pub fn devices() -> Vec<(&'static str, Device)> {
     let names = sci_burn::device_names().into_iter();
-    names.map(|name| (name, sci_burn::open_device(name).unwrap_or_else(|e| panic!("{e}")))).collect()
+    names
+        .map(|name| (name, sci_burn::open_device(name).unwrap_or_else(|e| panic!("{e}"))))
+        .collect()
 }
 
 /// The CPU backend that tests of anything but backends run on.

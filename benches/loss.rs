@@ -1,0 +1,30 @@
+//! Times the training loss of one stage, forward and backward: `loss/<backend>/600x400`.
+
+use burn::tensor::{Distribution, Tensor};
+use criterion::{Criterion, criterion_group, criterion_main};
+use sci_burn::{SciLossConfig, device_names, open_device};
+
+fn loss(criterion: &mut Criterion) {
+    let loss = SciLossConfig::new().init().unwrap();
+    for name in device_names() {
+        let Ok(device) = open_device(name) else { continue };
+        let device = device.autodiff();
+        let random = || Tensor::random([1, 3, 400, 600], Distribution::Uniform(0.0, 1.0), &device);
+        let (input, illumination) = (random(), random());
+        let mut group = criterion.benchmark_group(format!("loss/{name}"));
+        group.sample_size(10);
+        group.bench_function("600x400", |bencher| {
+            bencher.iter(|| {
+                let input: Tensor<4> = input.clone().require_grad();
+                let illumination = illumination.clone().require_grad();
+                let gradients = loss.forward(input.clone(), illumination.clone()).backward();
+                let both = (input.grad(&gradients), illumination.grad(&gradients));
+                device.sync().unwrap();
+                both
+            });
+        });
+    }
+}
+
+criterion_group!(benches, loss);
+criterion_main!(benches);

@@ -1,0 +1,95 @@
+//! Makes dark photographs bright.
+//!
+//! ```text
+//! cargo run --release --example enhance -- --weights medium.pt -o bright.png dark.png
+//! cargo run --release --example enhance -- --weights medium.pt -o results photos more/*.jpg
+//! ```
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use sci_burn::{Enhancer, Error, Job, Result, open_device, open_photo, plan_jobs, save_photo};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Makes dark photographs bright.
+#[derive(Parser)]
+struct Options {
+    /// Photographs, or folders of them.
+    #[arg(required = true)]
+    inputs: Vec<PathBuf>,
+    /// The result of one photograph, or the folder for the results.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// The trained network: .pt, .safetensors or .bpk.
+    #[arg(short, long)]
+    weights: PathBuf,
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    #[arg(short, long, default_value = "cpu")]
+    device: String,
+    /// Replace results that exist already.
+    #[arg(short, long)]
+    force: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Enhances everything that can be, and returns whether that was everything.
+fn run(options: &Options) -> Result<bool> {
+    let jobs = plan_jobs(&options.inputs, &options.output)?;
+    let device = open_device(&options.device)?;
+    let enhancer = Enhancer::from_file(&options.weights, &device)?;
+
+    let style = ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} photographs, {per_sec}, {eta} left  {wide_msg}",
+    );
+    let bar = ProgressBar::new(jobs.len() as u64).with_style(style.expect("a valid template"));
+    let mut failed = 0;
+    for job in &jobs {
+        bar.set_message(job.input.display().to_string());
+        if let Err(error) = enhance(&enhancer, job, options.force) {
+            bar.suspend(|| eprintln!("error: {}", describe(job, &error)));
+            failed += 1;
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    match jobs.as_slice() {
+        [_] if failed == 1 => {}
+        [job] => println!("{}", job.output.display()),
+        _ => {
+            let done = jobs.len() - failed;
+            println!("{done} photographs enhanced, in {}", options.output.display());
+            if failed > 0 {
+                eprintln!("error: {failed} photographs failed");
+            }
+        }
+    }
+    Ok(failed == 0)
+}
+
+/// The error in one line that names the photograph. Most errors do so themselves.
+fn describe(job: &Job, error: &Error) -> String {
+    let (name, message) = (job.input.display().to_string(), error.to_string());
+    if message.contains(&name) { message } else { format!("{name}: {message}") }
+}
+
+fn enhance(enhancer: &Enhancer, job: &Job, force: bool) -> Result<()> {
+    let refused = |reason: String| Error::Write { path: job.output.clone(), reason };
+    if job.output.exists() && !force {
+        return Err(refused("it exists already (--force replaces it)".to_owned()));
+    }
+    let bright = enhancer.enhance(&open_photo(&job.input)?)?;
+    if let Some(folder) = job.output.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| refused(error.to_string()))?;
+    }
+    save_photo(&bright, &job.output)
+}

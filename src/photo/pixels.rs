@@ -1,0 +1,46 @@
+use crate::error::{Error, Result};
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+
+/// A photograph as a tensor.
+///
+/// # Shapes
+/// - output: `[1, 3, height, width]`, RGB in `[0, 1]`
+pub fn photo_to_tensor(photo: &RgbImage, device: &Device) -> Tensor<4> {
+    let (width, height) = photo.dimensions();
+    let [width, height] = [width as usize, height as usize];
+    let mut planes = vec![0.0; 3 * height * width];
+    for (index, pixel) in photo.pixels().enumerate() {
+        for (channel, byte) in pixel.0.into_iter().enumerate() {
+            planes[channel * height * width + index] = f32::from(byte) / 255.0;
+        }
+    }
+    Tensor::from_data(TensorData::new(planes, [1, 3, height, width]), device)
+}
+
+/// A tensor as a photograph. Values are clamped to `[0, 1]` and rounded to the nearest of 256
+/// levels.
+///
+/// # Shapes
+/// - `tensor`: `[1, 3, height, width]`, RGB in `[0, 1]`
+///
+/// # Errors
+///
+/// [`Error::Execution`] where the device cannot deliver the values.
+///
+/// # Panics
+///
+/// If the batch is not 1 or there are not three channels.
+pub fn tensor_to_photo(tensor: Tensor<4>) -> Result<RgbImage> {
+    let [batch, channels, height, width] = tensor.dims();
+    assert_eq!([batch, channels], [1, 3], "a photograph is one image with three channels");
+    let planes: Vec<f32> = tensor
+        .try_into_vec_as()
+        .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
+    // The cast saturates: what is outside [0, 1] is clamped by it.
+    let level = |value: f32| (value * 255.0 + 0.5) as u8;
+    Ok(RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let index = y as usize * width + x as usize;
+        image::Rgb([0, 1, 2].map(|channel| level(planes[channel * height * width + index])))
+    }))
+}

@@ -1,0 +1,345 @@
+//! Weight files: what PyTorch wrote is read, what we write comes back, and what is broken is named.
+
+mod common;
+
+use burn::module::Module;
+use common::{cpu, fixture, image, largest_difference, stored};
+use proptest::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+use sci_burn::{
+    Enhancer, Error, IlluminationEstimatorConfig, SciCascade, SciCascadeConfig,
+    SelfCalibratorConfig,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn pytorch_fixture() -> SciCascade {
+    SciCascadeConfig::new().load(fixture("weights/cascade.pt"), &cpu()).unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_checkpoint_in_the_authors_layout_is_read() {
+    let folder = folder();
+    let path = folder.path().join("cascade.safetensors");
+    pytorch_fixture().save(&path).unwrap();
+    let ours = stored(&path);
+
+    let json = std::fs::read_to_string(fixture("weights/cascade.json")).unwrap();
+    let sums: BTreeMap<String, (Vec<usize>, f64)> = serde_json::from_str(&json).unwrap();
+    assert_eq!(sums.len(), 30);
+    for (name, (shape, sum)) in sums {
+        assert_eq!(ours[&name].shape, shape, "{name}");
+        let found: f64 = ours[&name].values.iter().sum();
+        assert!((found - sum).abs() < 1e-9 * sum.abs().max(1.0), "{name}: {found} is not {sum}");
+    }
+    // With the aliases, and without PyTorch's batch counters, which it does not need.
+    assert_eq!(ours.len(), 83 - 11);
+    assert_eq!(
+        ours["calibrate.blocks.2.4.running_var"].values,
+        ours["calibrate.convs.4.running_var"].values
+    );
+}
+
+#[test]
+fn every_format_and_both_vocabularies_come_back_the_same() {
+    let folder = folder();
+    let cascade = pytorch_fixture();
+    let reference = folder.path().join("reference.safetensors");
+    cascade.save(&reference).unwrap();
+    let own_names = folder.path().join("own-names.safetensors");
+    rewrite(&reference, &own_names, |tensors| {
+        tensors.retain(|(name, ..)| !name.contains(".blocks."));
+        let names = [
+            ("enhance.in_conv.0", "estimator.input_conv"),
+            ("enhance.conv.0", "estimator.block_conv"),
+            ("enhance.conv.1", "estimator.block_norm"),
+            ("enhance.out_conv.0", "estimator.output_conv"),
+            ("calibrate.in_conv.0", "calibrator.input_conv"),
+            ("calibrate.in_conv.1", "calibrator.input_norm"),
+            ("calibrate.convs.0", "calibrator.block_conv_1"),
+            ("calibrate.convs.1", "calibrator.block_norm_1"),
+            ("calibrate.convs.3", "calibrator.block_conv_2"),
+            ("calibrate.convs.4", "calibrator.block_norm_2"),
+            ("calibrate.out_conv.0", "calibrator.output_conv"),
+        ];
+        for (name, ..) in tensors.iter_mut() {
+            let (theirs, ours) = names.iter().find(|(theirs, _)| name.starts_with(theirs)).unwrap();
+            *name = name.replace(theirs, ours);
+        }
+    });
+    let burnpack = folder.path().join("cascade.bpk");
+    cascade.save(&burnpack).unwrap();
+
+    for path in [&reference, &own_names, &burnpack] {
+        let again = SciCascadeConfig::new().load(path, &cpu()).unwrap();
+        let copy = folder.path().join("copy.safetensors");
+        again.save(&copy).unwrap();
+        assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&reference).unwrap(), "{path:?}");
+    }
+
+    // Burn's own loader takes our burnpack.
+    let plain = SciCascadeConfig::new().init(&cpu()).unwrap().try_load_file(&burnpack).unwrap();
+    let image = image(1, [1, 3, 6, 7], &cpu());
+    assert_eq!(
+        largest_difference(
+            plain.estimator.forward(image.clone()),
+            cascade.estimator.forward(image)
+        ),
+        0.0
+    );
+}
+
+#[test]
+fn estimators_are_saved_alone_and_taken_out_of_cascades() {
+    let folder = folder();
+    let cascade = pytorch_fixture();
+    let image = image(2, [1, 3, 9, 8], &cpu());
+    let expected = cascade.estimator.forward(image.clone());
+    for name in ["alone.safetensors", "alone.bpk"] {
+        let path = folder.path().join(name);
+        cascade.estimator.save(&path).unwrap();
+        for path in [path, fixture("weights/cascade.pt")] {
+            let estimator = IlluminationEstimatorConfig::new().load(&path, &cpu()).unwrap();
+            let difference = largest_difference(estimator.forward(image.clone()), expected.clone());
+            assert_eq!(difference, 0.0, "{path:?}");
+        }
+    }
+    let alone = stored(&folder.path().join("alone.safetensors"));
+    assert!(alone.keys().all(|name| name.starts_with("enhance.")));
+
+    let path = folder.path().join("alone.safetensors");
+    let error = SciCascadeConfig::new().load(path, &cpu()).unwrap_err();
+    assert!(
+        matches!(&error, Error::MissingTensor { tensor, .. } if tensor.starts_with("calibrate."))
+    );
+}
+
+#[test]
+fn other_sizes_than_the_published_ones_come_back() {
+    let folder = folder();
+    let config = SciCascadeConfig::new()
+        .with_estimator(IlluminationEstimatorConfig::new().with_blocks(2).with_channels(5))
+        .with_calibrator(SelfCalibratorConfig::new().with_blocks(1).with_channels(4));
+    let path = folder.path().join("wide.safetensors");
+    config.init(&cpu()).unwrap().save(&path).unwrap();
+    config.load(&path, &cpu()).unwrap();
+    let error = SciCascadeConfig::new().load(&path, &cpu()).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::TensorShape { found, expected, .. } if found[0] == 5 && expected[0] == 3
+    ));
+}
+
+#[test]
+fn training_statistics_are_in_the_file_to_the_last_update() {
+    let folder = folder();
+    let training = cpu().autodiff();
+    let cascade = SciCascadeConfig::new().init(&training).unwrap();
+    let before = folder.path().join("before.safetensors");
+    let after = folder.path().join("after.safetensors");
+    cascade.save(&before).unwrap();
+    cascade.estimator.forward(image(3, [1, 3, 8, 8], &training));
+    cascade.save(&after).unwrap();
+    let name = "enhance.conv.1.running_mean";
+    assert_ne!(stored(&before)[name].values, stored(&after)[name].values);
+}
+
+#[test]
+fn broken_files_are_named() {
+    let folder = folder();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let checkpoint = std::fs::read(fixture("weights/cascade.pt")).unwrap();
+    pytorch_fixture().save(folder.path().join("good.bpk")).unwrap();
+    let burnpack = std::fs::read(folder.path().join("good.bpk")).unwrap();
+    pytorch_fixture().save(folder.path().join("good.safetensors")).unwrap();
+    let safetensors = std::fs::read(folder.path().join("good.safetensors")).unwrap();
+
+    for (extension, whole) in
+        [("pt", &checkpoint), ("bpk", &burnpack), ("safetensors", &safetensors)]
+    {
+        let name = |what: &str| format!("{what}.{extension}");
+        for (path, says) in [
+            (write(&name("empty"), b""), "is not a readable"),
+            (write(&name("text"), b"These are not the weights.\nReally.\n"), "is not a readable"),
+            (write(&name("half"), &whole[..whole.len() / 2]), "is not a readable"),
+            (folder.path().join(name("missing")), "No such file"),
+        ] {
+            refused(&path, &[says]);
+        }
+    }
+
+    // A header that claims 2^63 bytes, and one that claims more than the file has.
+    let claims = |size: u64| [&size.to_le_bytes(), &safetensors[8..]].concat();
+    refused(&write("huge.safetensors", &claims(1 << 63)), &["is not a readable safetensors"]);
+    refused(&write("long.safetensors", &claims(99_999)), &["is not a readable safetensors"]);
+
+    let sparse = folder.path().join("sparse.bpk");
+    std::fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
+    refused(&sparse, &["too many for an SCI model"]);
+
+    refused(&write("weights.onnx", b""), &["unknown extension", ".safetensors"]);
+    refused(folder.path(), &["unknown extension"]);
+    let pretender = folder.path().join("folder.pt");
+    std::fs::create_dir(&pretender).unwrap();
+    refused(&pretender, &["not a file"]);
+}
+
+#[test]
+fn bad_tensors_are_named() {
+    let folder = folder();
+    let good = folder.path().join("good.safetensors");
+    pytorch_fixture().save(&good).unwrap();
+    let weight = "enhance.conv.0.weight";
+    let with = |name: &str, change: &dyn Fn(&mut Tensor)| {
+        let path = folder.path().join("bad.safetensors");
+        rewrite(&good, &path, |tensors| {
+            change(tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap());
+        });
+        path
+    };
+
+    refused(&with(weight, &|tensor| tensor.0 = "other".to_owned()), &["has no tensor", weight]);
+    refused(
+        &with(weight, &|tensor| tensor.2 = vec![9, 9]),
+        &[weight, "has shape [9, 9], expected [3, 3, 3, 3]"],
+    );
+    for (value, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        let path = with(weight, &|tensor| tensor.3[40..44].copy_from_slice(&value.to_le_bytes()));
+        refused(&path, &[weight, &format!("holds a value of {name}")]);
+    }
+    refused(&with(weight, &|tensor| tensor.1 = Dtype::I32), &[weight]);
+    let variance = "enhance.conv.1.running_var";
+    refused(
+        &with(variance, &|tensor| tensor.3[..4].copy_from_slice(&(-1.0f32).to_le_bytes())),
+        &[variance, "negative variance"],
+    );
+}
+
+#[test]
+fn half_precision_and_double_precision_files_are_read() {
+    let folder = folder();
+    let good = folder.path().join("good.safetensors");
+    pytorch_fixture().save(&good).unwrap();
+    let double = folder.path().join("double.safetensors");
+    rewrite(&good, &double, |tensors| {
+        for tensor in tensors {
+            let values = tensor.3.as_chunks::<4>().0.iter();
+            tensor.3 =
+                values.flat_map(|v| f64::from(f32::from_le_bytes(*v)).to_le_bytes()).collect();
+            tensor.1 = Dtype::F64;
+        }
+    });
+    let half = folder.path().join("half.safetensors");
+    rewrite(&good, &half, |tensors| {
+        for tensor in tensors {
+            // Cut to bfloat16: the upper half of a float's bits.
+            let values = tensor.3.as_chunks::<4>().0.iter();
+            tensor.3 = values.flat_map(|v| [v[2], v[3]]).collect();
+            tensor.1 = Dtype::BF16;
+        }
+    });
+    let image = image(4, [1, 3, 5, 5], &cpu());
+    let illumination = |path: &Path| {
+        let enhancer = Enhancer::from_file(path, &cpu()).unwrap();
+        enhancer.forward(image.clone()).illumination
+    };
+    assert_eq!(largest_difference(illumination(&good), illumination(&double)), 0.0);
+    assert!(largest_difference(illumination(&good), illumination(&half)) < 0.02);
+}
+
+#[test]
+fn writing_that_fails_keeps_the_old_file() {
+    let folder = folder();
+    let cascade = pytorch_fixture();
+    let error = cascade.save(folder.path().join("model.pt")).unwrap_err();
+    assert!(error.to_string().contains("only read"), "{error}");
+    let error = cascade.save(folder.path().join("nowhere/model.bpk")).unwrap_err();
+    assert!(error.to_string().contains("there is no folder"), "{error}");
+    let taken = folder.path().join("folder.bpk");
+    std::fs::create_dir(&taken).unwrap();
+    assert!(cascade.save(&taken).unwrap_err().to_string().contains("it is a folder"));
+
+    let path = folder.path().join("model.safetensors");
+    std::fs::write(&path, b"old").unwrap();
+    cascade.save(&path).unwrap();
+    assert_ne!(std::fs::read(&path).unwrap(), b"old");
+    // No scratch file is left behind by any of these.
+    let mut left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["folder.bpk", "model.safetensors"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+
+    /// Damage of any kind ends in an error that names the file, or in a whole model.
+    #[test]
+    fn damaged_files_never_panic(
+        format in 0..3usize,
+        cut in any::<Option<prop::sample::Index>>(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        head in any::<bool>(),
+    ) {
+        let folder = folder();
+        let name = ["cascade.pt", "cascade.bpk", "cascade.safetensors"][format];
+        let path = folder.path().join(name);
+        match format {
+            0 => { std::fs::copy(fixture("weights/cascade.pt"), &path).unwrap(); }
+            _ => pytorch_fixture().save(&path).unwrap(),
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        // Half of the cases aim at the header, where the damage is most telling.
+        let reach = if head { bytes.len().min(2000) } else { bytes.len() };
+        for (index, value) in flips.into_iter().filter(|_| reach > 0) {
+            bytes[index.index(reach)] = value;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(error) = SciCascadeConfig::new().load(&path, &cpu()) {
+            prop_assert!(error.to_string().contains(name));
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+    }
+}
+
+/// Loading fails with one line that has the file's name and all of `says` in it.
+fn refused(path: &Path, says: &[&str]) {
+    let message = SciCascadeConfig::new().load(path, &cpu()).unwrap_err().to_string();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    for part in says.iter().chain([&name]) {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    assert!(!message.contains('\n'), "{message}");
+}
+
+/// Name, type, shape and bytes.
+type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
+
+/// Copies a safetensors file with changes.
+fn rewrite(from: &Path, to: &PathBuf, change: impl FnOnce(&mut Vec<Tensor>)) {
+    let bytes = std::fs::read(from).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<Tensor> = file
+        .iter()
+        .map(|(name, view)| {
+            (name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec())
+        })
+        .collect();
+    change(&mut tensors);
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    std::fs::write(to, safetensors::serialize(views, None).unwrap()).unwrap();
+}
