@@ -7,7 +7,9 @@
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use sci_burn::{Enhancer, Error, Job, Result, open_device, open_photo, plan_jobs, save_photo};
+use sci_burn::{
+    Enhancer, Error, Job, Plan, Result, open_device, open_photo, plan_jobs, save_photo,
+};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
 
 /// Enhances everything that can be, and returns whether that was everything.
 fn run(options: &Options) -> Result<bool> {
-    let jobs = plan_jobs(&options.inputs, &options.output)?;
+    let Plan { jobs, refused } = plan_jobs(&options.inputs, &options.output)?;
     let device = open_device(&options.device)?;
     let enhancer = Enhancer::from_file(&options.weights, &device)?;
 
@@ -52,6 +54,9 @@ fn run(options: &Options) -> Result<bool> {
         "{bar:30} {pos}/{len} photographs, {per_sec}, {eta} left  {wide_msg}",
     );
     let bar = ProgressBar::new(jobs.len() as u64).with_style(style.expect("a valid template"));
+    for error in &refused {
+        eprintln!("error: {error}");
+    }
     let mut failed = 0;
     for job in &jobs {
         bar.set_message(job.input.display().to_string());
@@ -63,8 +68,8 @@ fn run(options: &Options) -> Result<bool> {
     }
     bar.finish_and_clear();
     match jobs.as_slice() {
-        [_] if failed == 1 => {}
-        [job] => println!("{}", job.output.display()),
+        [job] if refused.is_empty() && failed == 0 => println!("{}", job.output.display()),
+        [_] if refused.is_empty() => {}
         _ => {
             let done = jobs.len() - failed;
             println!("{done} photographs enhanced, in {}", options.output.display());
@@ -73,7 +78,7 @@ fn run(options: &Options) -> Result<bool> {
             }
         }
     }
-    Ok(failed == 0)
+    Ok(failed == 0 && refused.is_empty())
 }
 
 /// The error in one line that names the photograph. Most errors do so themselves.

@@ -92,8 +92,27 @@ pub enum Error {
         reason: String,
     },
 
+    /// A weight file was made by a model that applies its shared block another number of times.
+    #[error(
+        "{}: the {network} applies its block {found} times, expected {expected}",
+        path.display()
+    )]
+    BlockCount {
+        /// The weight file.
+        path: PathBuf,
+        /// Estimator or calibrator.
+        network: &'static str,
+        /// The number that the model's configuration asks for.
+        expected: usize,
+        /// The number in the file.
+        found: usize,
+    },
+
     /// A photograph's pixels are of a kind that cannot be enhanced.
-    #[error("{kind} pixels are not supported, expected 8-bit RGB")]
+    #[error(
+        "{kind} pixels are not supported, expected 8-bit RGB, RGBA or grey or 16-bit RGB (convert with \
+         `DynamicImage::to_rgb8`)"
+    )]
     PixelFormat {
         /// The pixel format, as the `image` crate names it.
         kind: String,

@@ -29,7 +29,33 @@ pub(crate) fn write_with<E: std::fmt::Display>(
         AtomicFile::create(path).map_err(|error| failed(Error::first_line(error)))?;
     let mut file = BufWriter::new(file);
     fill(&mut file).map_err(|error| failed(Error::first_line(error)))?;
-    file.flush().map_err(|error| failed(error.to_string()))?;
-    drop(file);
+    let written = file.into_inner().map_err(|error| failed(error.to_string()))?;
+    // Some disks report only now what they could not write.
+    written.sync_all().map_err(|error| failed(error.to_string()))?;
+    drop(written);
     scratch.commit().map_err(|error| failed(Error::first_line(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_half_way_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"old").unwrap();
+        let error = write_with(&path, |file| {
+            file.write_all(&[0; 100_000]).unwrap();
+            Err("the encoder gave up\nfor many reasons")
+        });
+        let message = error.unwrap_err().to_string();
+        assert!(message.ends_with("file: the encoder gave up"), "{message}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

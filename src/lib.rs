@@ -8,13 +8,21 @@ mod error;
 mod file;
 mod loss;
 mod model;
+#[cfg_attr(
+    not(any(feature = "flex", feature = "ndarray")),
+    allow(dead_code, unused, reason = "the kernels for main memory have no backend then")
+)]
+mod ops;
 mod photo;
 #[cfg(feature = "train")]
 mod training;
 mod weights;
 
+// Their types are part of this crate's interface.
+pub use {burn, image};
+
 pub use device::{device_names, open_device};
-pub use enhance::{Enhanced, Enhancer};
+pub use enhance::{Enhanced, Enhancer, Frame, FrameMut};
 pub use error::{Error, Result};
 pub use loss::{
     SciLoss, SciLossConfig, SmoothnessLoss, SmoothnessLossConfig, YcbcrLayout, fidelity, to_ycbcr,
@@ -23,8 +31,9 @@ pub use model::{
     BatchNorm, Conv3x3, Estimate, IlluminationEstimator, IlluminationEstimatorConfig, SciCascade,
     SciCascadeConfig, SelfCalibrator, SelfCalibratorConfig, Stage, reflectance,
 };
+pub use ops::cpu::EnhancePixel;
 pub use photo::{
-    Job, PHOTO_EXTENSIONS, find_photos, is_photo, open_photo, photo_to_tensor, plan_jobs,
+    Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, open_photo, photo_to_tensor, plan_jobs,
     save_photo, tensor_to_photo,
 };
 #[cfg(feature = "train")]

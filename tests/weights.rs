@@ -128,11 +128,29 @@ fn other_sizes_than_the_published_ones_come_back() {
     let path = folder.path().join("wide.safetensors");
     config.init(&cpu()).unwrap().save(&path).unwrap();
     config.load(&path, &cpu()).unwrap();
-    let error = SciCascadeConfig::new().load(&path, &cpu()).unwrap_err();
+    let narrow = config.with_estimator(IlluminationEstimatorConfig::new().with_blocks(2));
+    let error = narrow.load(&path, &cpu()).unwrap_err();
     assert!(matches!(
         error,
         Error::TensorShape { found, expected, .. } if found[0] == 5 && expected[0] == 3
     ));
+}
+
+#[test]
+fn another_number_of_blocks_is_refused() {
+    let folder = folder();
+    let twice = IlluminationEstimatorConfig::new().with_blocks(2);
+    let config = SciCascadeConfig::new().with_estimator(twice.clone());
+    for name in ["twice.safetensors", "twice.bpk"] {
+        let path = folder.path().join(name);
+        config.init(&cpu()).unwrap().save(&path).unwrap();
+        config.load(&path, &cpu()).unwrap();
+        refused(&path, &["the estimator applies its block 2 times, expected 1"]);
+        config.init(&cpu()).unwrap().estimator.save(&path).unwrap();
+        twice.load(&path, &cpu()).unwrap();
+        let error = Enhancer::from_file(&path, &cpu()).unwrap_err();
+        assert!(matches!(error, Error::BlockCount { expected: 1, found: 2, .. }), "{error}");
+    }
 }
 
 #[test]
@@ -216,7 +234,7 @@ fn bad_tensors_are_named() {
         let path = with(weight, &|tensor| tensor.3[40..44].copy_from_slice(&value.to_le_bytes()));
         refused(&path, &[weight, &format!("holds a value of {name}")]);
     }
-    refused(&with(weight, &|tensor| tensor.1 = Dtype::I32), &[weight]);
+    refused(&with(weight, &|tensor| tensor.1 = Dtype::I32), &[weight, "is I32, expected a float"]);
     let variance = "enhance.conv.1.running_var";
     refused(
         &with(variance, &|tensor| tensor.3[..4].copy_from_slice(&(-1.0f32).to_le_bytes())),

@@ -1,16 +1,23 @@
 //! A dark photograph in, a bright one out.
 
+mod frame;
+
+pub use frame::{Frame, FrameMut};
+
 use crate::error::{Error, Result};
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectance};
-use crate::photo::{photo_to_tensor, tensor_to_photo};
+use crate::ops::cpu::{self, EnhancePixel, Network};
+use crate::ops::functions::{enhance, has_kernel, on_cpu};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use image::DynamicImage;
+use burn::tensor::{Device, Tensor, TensorData};
+use image::{DynamicImage, ImageBuffer};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Enhances photographs with a trained estimator.
 ///
-/// An enhancer does not change, and can be shared by many threads.
+/// On a CPU device everything happens in one pass over the picture, from bytes to bytes. An enhancer
+/// does not change, and can be shared by many threads.
 ///
 /// ```no_run
 /// let device = sci_burn::open_device("cpu")?;
@@ -23,6 +30,8 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct Enhancer {
     estimator: IlluminationEstimator,
+    /// The estimator's weights for the one-pass kernel, where the device has it.
+    network: Option<Arc<Network>>,
     device: Device,
 }
 
@@ -37,9 +46,15 @@ pub struct Enhanced {
 
 impl Enhancer {
     /// An enhancer from a trained estimator, which is moved to `device`.
+    ///
+    /// # Panics
+    ///
+    /// If the device that the estimator is on fails to deliver its weights.
     pub fn new(estimator: IlluminationEstimator, device: &Device) -> Self {
         let device = device.clone().without_autodiff();
-        Self { estimator: estimator.valid().to_device(&device), device }
+        let estimator = estimator.valid().to_device(&device);
+        let network = on_cpu(&device).then(|| Arc::new(estimator.folded()));
+        Self { estimator, network, device }
     }
 
     /// An enhancer with the weights of a file, of an estimator with the published configuration or
@@ -59,25 +74,122 @@ impl Enhancer {
         &self.device
     }
 
-    /// The enhanced photograph, of the same size. Levels are rounded to nearest.
+    /// The enhanced photograph, of the same size and kind. Levels are rounded to nearest.
+    ///
+    /// An alpha channel is kept as it is. A grey photograph is enhanced as one with three equal
+    /// channels; the result is the luma of what comes out.
     ///
     /// # Errors
     ///
-    /// [`Error::PixelFormat`] for anything but 8-bit RGB, [`Error::Execution`] where the device
-    /// fails.
+    /// [`Error::PixelFormat`] for anything but 8-bit RGB, RGBA and grey and 16-bit RGB;
+    /// [`Error::Execution`] where the device fails.
     pub fn enhance(&self, photo: &DynamicImage) -> Result<DynamicImage> {
-        let DynamicImage::ImageRgb8(photo) = photo else {
-            return Err(Error::PixelFormat { kind: format!("{:?}", photo.color()) });
-        };
-        if photo.is_empty() {
-            return Ok(photo.clone().into());
+        Ok(match photo {
+            DynamicImage::ImageRgb8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageRgba8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLuma8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageRgb16(photo) => self.enhance_buffer(photo)?.into(),
+            _ => return Err(Error::PixelFormat { kind: format!("{:?}", photo.color()) }),
+        })
+    }
+
+    fn enhance_buffer<P: EnhancePixel>(
+        &self,
+        photo: &ImageBuffer<P, Vec<P::Subpixel>>,
+    ) -> Result<ImageBuffer<P, Vec<P::Subpixel>>> {
+        let (width, height) = photo.dimensions();
+        let mut result = ImageBuffer::new(width, height);
+        let [width, height] = [width as usize, height as usize];
+        let stride = width * usize::from(P::CHANNEL_COUNT);
+        let source = Frame::new(photo, width, height, stride)?;
+        self.enhance_into(source, FrameMut::<P>::new(&mut result, width, height, stride)?)?;
+        Ok(result)
+    }
+
+    /// Enhances a picture into memory that the caller owns, such as the frames of a video. On a CPU
+    /// device, no memory is allocated for pixels after the first call.
+    ///
+    /// ```
+    /// # #[cfg(feature = "flex")] {
+    /// use sci_burn::{Enhancer, Frame, FrameMut, IlluminationEstimatorConfig, image::Rgb};
+    ///
+    /// # let device = sci_burn::open_device("cpu")?;
+    /// # let enhancer = Enhancer::new(IlluminationEstimatorConfig::new().init(&device)?, &device);
+    /// let (width, height) = (640, 480);
+    /// let dark = vec![20; width * height * 3];
+    /// let mut bright = vec![0; width * height * 3];
+    /// let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
+    /// let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3)?;
+    /// enhancer.enhance_into(source, target)?;
+    /// # }
+    /// # Ok::<(), sci_burn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where the two differ in size, [`Error::Execution`] where the device fails.
+    pub fn enhance_into<P: EnhancePixel>(
+        &self,
+        source: Frame<'_, P>,
+        target: FrameMut<'_, P>,
+    ) -> Result<()> {
+        let [height, width] = source.size;
+        if source.size != target.size {
+            let [other_height, other_width] = target.size;
+            return Err(Error::Setting {
+                setting: "target",
+                reason: format!("is {other_width}×{other_height}, the source {width}×{height}"),
+            });
         }
-        let enhanced = self.forward(photo_to_tensor(photo, &self.device));
-        Ok(tensor_to_photo(enhanced.reflectance)?.into())
+        if height == 0 || width == 0 {
+            return Ok(());
+        }
+        match &self.network {
+            Some(network) => {
+                let source_samples =
+                    cpu::Samples { samples: source.samples, stride: source.stride };
+                let target_samples =
+                    cpu::Samples { samples: target.samples, stride: target.stride };
+                cpu::enhance_pixels::<P>(network, source.size, source_samples, target_samples);
+                Ok(())
+            }
+            None => self.enhance_by_tensors(source, target),
+        }
+    }
+
+    fn enhance_by_tensors<P: EnhancePixel>(
+        &self,
+        source: Frame<'_, P>,
+        target: FrameMut<'_, P>,
+    ) -> Result<()> {
+        let [height, width] = source.size;
+        let row = width * usize::from(P::CHANNEL_COUNT);
+        let mut planes = vec![0.0; 3 * height * width];
+        let rows =
+            |y: usize| [0, 1, 2].map(|c| (c * height + y) * width..(c * height + y + 1) * width);
+        for y in 0..height {
+            let planes = planes.get_disjoint_mut(rows(y)).expect("rows of three planes");
+            P::load(&source.samples[y * source.stride..][..row], planes);
+        }
+        let image = Tensor::from_data(TensorData::new(planes, [1, 3, height, width]), &self.device);
+        let planes: Vec<f32> = self
+            .forward(image)
+            .reflectance
+            .try_into_vec_as()
+            .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
+        for y in 0..height {
+            let old = &source.samples[y * source.stride..][..row];
+            let new = &mut target.samples[y * target.stride..][..row];
+            P::store(rows(y).map(|row| &planes[row]), old, new);
+        }
+        Ok(())
     }
 
     /// Illumination and enhanced image of a batch (the paper's section 3.4: one pass of the
     /// estimator, without the calibrator).
+    ///
+    /// A NaN spreads to the three pixels around it, as does an infinity; both then count as
+    /// undefined. Values outside `[0, 1]` are computed with as they are.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`, on this enhancer's device
@@ -85,6 +197,20 @@ impl Enhancer {
     /// # Panics
     /// If the image has not three channels.
     pub fn forward(&self, image: Tensor<4>) -> Enhanced {
+        let [_, channels, ..] = image.dims();
+        assert_eq!(channels, 3, "an image has three channels");
+        match &self.network {
+            Some(network) if has_kernel(&image) => {
+                let [illumination, reflectance] = enhance(image, network.clone());
+                Enhanced { illumination, reflectance }
+            }
+            _ => self.forward_plain(image),
+        }
+    }
+
+    /// As [`forward`](Self::forward), in Burn's tensor functions: what the kernels are held against.
+    #[doc(hidden)]
+    pub fn forward_plain(&self, image: Tensor<4>) -> Enhanced {
         let illumination = self.estimator.forward(image.clone());
         Enhanced { reflectance: reflectance(image, illumination.clone()), illumination }
     }
@@ -121,6 +247,22 @@ mod tests {
     #[test]
     fn other_pixels_are_refused_by_name() {
         let error = enhancer().enhance(&DynamicImage::new_luma16(2, 2)).unwrap_err();
-        assert_eq!(error.to_string(), "L16 pixels are not supported, expected 8-bit RGB");
+        assert!(error.to_string().starts_with("L16 pixels are not supported"), "{error}");
+    }
+
+    #[test]
+    fn frames_that_do_not_fit_are_refused() {
+        let bytes = [0u8; 36];
+        type Rgb = image::Rgb<u8>;
+        assert!(Frame::<Rgb>::new(&bytes, 4, 3, 12).is_ok());
+        assert!(Frame::<Rgb>::new(&bytes, 4, 3, 13).is_err());
+        assert!(Frame::<Rgb>::new(&bytes, 4, 3, 11).is_err());
+        assert!(Frame::<Rgb>::new(&bytes, usize::MAX, 3, 12).is_err());
+        assert!(Frame::<Rgb>::new(&bytes, 4, usize::MAX, 12).is_err());
+        let mut target = [0u8; 27];
+        let target = FrameMut::<Rgb>::new(&mut target, 3, 3, 9).unwrap();
+        let source = Frame::new(&bytes, 4, 3, 12).unwrap();
+        let error = enhancer().enhance_into(source, target).unwrap_err().to_string();
+        assert_eq!(error, "setting `target`: is 3×3, the source 4×3");
     }
 }

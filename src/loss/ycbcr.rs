@@ -24,6 +24,9 @@ const OFFSET: [f32; 3] = [16.0 / 255.0, 128.0 / 255.0, 128.0 / 255.0];
 /// # Shapes
 /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
 /// - output: `[batch, 3, height, width]`, for such an image in `[16/255, 240/255]`
+///
+/// # Panics
+/// If the image has not three channels.
 #[doc(alias = "rgb2yCbCr")]
 pub fn to_ycbcr(image: Tensor<4>, layout: YcbcrLayout) -> Tensor<4> {
     let device = image.device();

@@ -23,7 +23,8 @@ pub struct SciCascadeConfig {
 
 impl SciCascadeConfig {
     /// A cascade with the published random initialisation. Seed the device first
-    /// (`device.seed(…)`) for a reproducible one.
+    /// (`device.seed(…)`) for a reproducible one, and let no other thread draw random numbers on it
+    /// meanwhile.
     ///
     /// # Errors
     ///
@@ -145,15 +146,5 @@ mod tests {
     fn the_configuration_can_be_read_back_from_the_model() {
         let config = SciCascadeConfig::new().with_stages(2);
         assert_eq!(config.init(&Device::flex()).unwrap().config(), config);
-    }
-
-    #[test]
-    fn a_seed_gives_the_same_weights() {
-        let device = Device::flex();
-        let weights = || {
-            device.seed(7);
-            SciCascadeConfig::new().init(&device).unwrap().calibrator.block_conv_2.weight.val()
-        };
-        assert_eq!(weights().into_data(), weights().into_data());
     }
 }

@@ -1,5 +1,6 @@
 use super::{BatchNorm, Conv3x3, at_least_one};
 use crate::error::Result;
+use crate::ops::cpu::{Network, Weights};
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::activation::{relu, sigmoid};
@@ -82,6 +83,34 @@ impl IlluminationEstimator {
         let residual = sigmoid(self.output_conv.forward(features));
         (residual + image).clamp(Self::MIN_ILLUMINATION, 1.0)
     }
+
+    /// The weights for inference, with the block's normalisation folded into its convolution.
+    ///
+    /// # Panics
+    /// If the device fails to deliver them.
+    pub(crate) fn folded(&self) -> Network {
+        let mut block = weights(&self.block_conv);
+        let norm = &self.block_norm;
+        let [scale, shift] = [&norm.weight, &norm.bias].map(|param| host(param.val()));
+        let mean = host(norm.running_mean.value_sync());
+        let variance = host(norm.running_var.value_sync());
+        let kernel_size = block.weight.len() / block.bias.len();
+        for (channel, kernel) in block.weight.chunks_mut(kernel_size).enumerate() {
+            let factor = scale[channel] / (variance[channel] + BatchNorm::EPSILON as f32).sqrt();
+            kernel.iter_mut().for_each(|weight| *weight *= factor);
+            block.bias[channel] = (block.bias[channel] - mean[channel]) * factor + shift[channel];
+        }
+        let [input, output] = [&self.input_conv, &self.output_conv].map(weights);
+        Network::new(&input, &block, &output, self.blocks)
+    }
+}
+
+fn weights(conv: &Conv3x3) -> Weights {
+    Weights { weight: host(conv.weight.val()), bias: host(conv.bias.val()) }
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().unwrap_or_else(|error| panic!("weights cannot be read: {error}"))
 }
 
 #[cfg(all(test, feature = "flex"))]

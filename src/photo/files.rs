@@ -1,6 +1,7 @@
 use crate::error::{Error, Result};
 use crate::file;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -23,7 +24,7 @@ pub fn is_photo(path: impl AsRef<Path>) -> bool {
 /// # Errors
 ///
 /// [`Error::Read`] where the file is missing, damaged, in no known format, or larger than the
-/// `image` crate's limits allow.
+/// `image` crate's default limits allow (512 MiB of pixels).
 pub fn open_photo(path: impl AsRef<Path>) -> Result<DynamicImage> {
     let path = path.as_ref();
     let failed = |reason: String| Error::Read { path: path.to_owned(), reason };
@@ -34,6 +35,10 @@ pub fn open_photo(path: impl AsRef<Path>) -> Result<DynamicImage> {
     }
     let decode = || {
         let mut decoder = reader.into_decoder()?;
+        // A header can claim any size; nothing is allocated on its word alone.
+        let mut limits = Limits::default();
+        limits.reserve(decoder.total_bytes())?;
+        decoder.set_limits(limits)?;
         let orientation = decoder.orientation()?;
         let mut photo = DynamicImage::from_decoder(decoder)?;
         photo.apply_orientation(orientation);
@@ -42,8 +47,12 @@ pub fn open_photo(path: impl AsRef<Path>) -> Result<DynamicImage> {
     decode().map_err(|error: image::ImageError| failed(Error::first_line(error)))
 }
 
-/// Writes a photograph in the format that the path's extension names. The file is replaced in one
-/// step: a crash, or a disk that is full, leaves the old one.
+/// A JPEG's quality: enhancing brings out what stronger compression would leave.
+const JPEG_QUALITY: u8 = 95;
+
+/// Writes a photograph in the format that the path's extension names (JPEG with quality 95; EXIF data
+/// and colour profiles are not kept). The file is replaced in one step: a crash, or a disk that is
+/// full, leaves the old one.
 ///
 /// # Errors
 ///
@@ -53,7 +62,12 @@ pub fn save_photo(photo: &DynamicImage, path: impl AsRef<Path>) -> Result<()> {
     let format = ImageFormat::from_path(path).ok().filter(|_| is_photo(path));
     let format = format
         .ok_or_else(|| Error::UnknownExtension { path: path.to_owned(), expected: EXPECTED })?;
-    file::write_with(path, |writer| photo.write_to(writer, format))
+    file::write_with(path, |writer| match format {
+        ImageFormat::Jpeg => {
+            photo.write_with_encoder(JpegEncoder::new_with_quality(writer, JPEG_QUALITY))
+        }
+        _ => photo.write_to(writer, format),
+    })
 }
 
 /// All photographs in a folder and its subfolders, by their [extensions](PHOTO_EXTENSIONS), sorted.
@@ -62,9 +76,15 @@ pub fn save_photo(photo: &DynamicImage, path: impl AsRef<Path>) -> Result<()> {
 ///
 /// [`Error::Read`] where the folder, or one in it, cannot be read, or where it holds no photograph.
 pub fn find_photos(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-    let folder = folder.as_ref();
+    find_photos_except(folder.as_ref(), None)
+}
+
+/// As [`find_photos`], without what is in one folder.
+fn find_photos_except(folder: &Path, except: Option<&Path>) -> Result<Vec<PathBuf>> {
     let mut photos = Vec::new();
-    for entry in WalkDir::new(folder).sort_by_file_name() {
+    let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    let inside = |path: &Path| except.is_some() && path.canonicalize().ok().as_deref() == except;
+    for entry in walk.filter_entry(|entry| !(entry.file_type().is_dir() && inside(entry.path()))) {
         let entry = entry.map_err(|error| Error::Read {
             path: error.path().unwrap_or(folder).to_owned(),
             reason: error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
@@ -91,51 +111,92 @@ pub struct Job {
     pub output: PathBuf,
 }
 
+/// What is to be done, and what cannot be.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The photographs and where their results go. A photograph may still turn out to be missing.
+    pub jobs: Vec<Job>,
+    /// Inputs that lead to no job, each with the reason.
+    pub refused: Vec<Error>,
+}
+
 /// Decides where the result of each input goes.
 ///
-/// One photograph goes to `output` itself where that has a photograph's extension and is no folder.
-/// In all other cases `output` is a folder: photographs go into it under their own names, and
-/// folders are searched for photographs, which keep their place below the folder.
+/// One photograph goes to `output` itself, unless that is a folder or has no extension. In all other
+/// cases `output` is a folder, which need not exist: photographs go into it under their own names,
+/// and folders are searched for photographs, which keep their place below the folder. Results of an
+/// earlier run in that folder are no inputs.
 ///
 /// # Errors
 ///
-/// [`Error::Read`] where an input does not exist or a folder holds no photograph; [`Error::Write`]
-/// where two results would have one path, or a result would replace an input.
-pub fn plan_jobs(inputs: &[PathBuf], output: impl AsRef<Path>) -> Result<Vec<Job>> {
+/// [`Error::Write`] where two results would have one path, a result would replace an input, or
+/// several results are to go to one file; [`Error::UnknownExtension`] where a single result has an
+/// extension that cannot be written.
+pub fn plan_jobs(inputs: &[PathBuf], output: impl AsRef<Path>) -> Result<Plan> {
     let output = output.as_ref();
-    let mut jobs = Vec::new();
-    match inputs {
-        [input] if !input.is_dir() && !output.is_dir() && is_photo(output) => {
-            jobs.push(Job { input: existing(input)?, output: output.to_owned() });
-        }
-        _ => {
-            for input in inputs {
-                if input.is_dir() {
-                    for photo in find_photos(input)? {
-                        let place = photo.strip_prefix(input).unwrap_or(&photo);
-                        jobs.push(Job { output: output.join(place), input: photo });
-                    }
-                } else {
-                    let name = input.file_name().unwrap_or(input.as_os_str());
-                    jobs.push(Job { input: existing(input)?, output: output.join(name) });
-                }
+    let mut plan = Plan::default();
+    if let ([input], false, Some(_)) = (inputs, output.is_dir(), output.extension())
+        && !input.is_dir()
+    {
+        writable(output)?;
+        plan.jobs.push(Job { input: input.clone(), output: output.to_owned() });
+    } else if !output.is_dir() && is_photo(output) {
+        let reason = "several results need a folder, not a file".to_owned();
+        return Err(Error::Write { path: output.to_owned(), reason });
+    } else {
+        let results = output.canonicalize().ok();
+        for input in inputs {
+            match jobs_of(input, output, results.as_deref()) {
+                Ok(jobs) => plan.jobs.extend(jobs),
+                Err(error) => plan.refused.push(error),
             }
         }
     }
-    refuse_collisions(&jobs)?;
-    Ok(jobs)
+    refuse_collisions(&plan.jobs)?;
+    Ok(plan)
 }
 
-fn existing(input: &Path) -> Result<PathBuf> {
-    match std::fs::metadata(input) {
-        Ok(_) => Ok(input.to_owned()),
-        Err(error) => Err(Error::Read { path: input.to_owned(), reason: error.to_string() }),
+/// The jobs of one input whose results go into a folder.
+fn jobs_of(input: &Path, output: &Path, results: Option<&Path>) -> Result<Vec<Job>> {
+    if !input.is_dir() {
+        let job = Job {
+            input: input.to_owned(),
+            output: output.join(input.file_name().unwrap_or(input.as_os_str())),
+        };
+        writable(&job.output)?;
+        return Ok(vec![job]);
+    }
+    // An input that is itself the folder of the results is dealt with as a collision.
+    let is_results = input.canonicalize().ok().as_deref() == results;
+    let photos = find_photos_except(input, results.filter(|_| !is_results))?;
+    Ok(photos
+        .into_iter()
+        .map(|photo| Job {
+            output: output.join(photo.strip_prefix(input).unwrap_or(&photo)),
+            input: photo,
+        })
+        .collect())
+}
+
+/// Refuses a name that [`save_photo`] would refuse.
+fn writable(output: &Path) -> Result<()> {
+    match is_photo(output) {
+        true => Ok(()),
+        false => Err(Error::UnknownExtension { path: output.to_owned(), expected: EXPECTED }),
     }
 }
 
 fn refuse_collisions(jobs: &[Job]) -> Result<()> {
-    // Links and `..` resolved as far as the path exists.
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // Links and `..` resolved, for a result that does not exist yet those of its folder.
+    let real = |path: &Path| {
+        path.canonicalize().unwrap_or_else(|_| {
+            let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+            match (folder, path.file_name()) {
+                (Some(folder), Some(name)) => folder.join(name),
+                _ => path.to_owned(),
+            }
+        })
+    };
     let inputs: HashMap<_, _> = jobs.iter().map(|job| (real(&job.input), &job.input)).collect();
     let mut outputs = HashMap::new();
     for job in jobs {
@@ -165,17 +226,23 @@ mod tests {
         path
     }
 
+    fn refused(inputs: &[PathBuf], output: impl AsRef<Path>) -> String {
+        plan_jobs(inputs, output).unwrap_err().to_string()
+    }
+
     #[test]
     fn one_photograph_goes_to_a_file_or_into_a_folder() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let input = touch(root.join("dark.jpg"));
-        let output =
-            |to: PathBuf| plan_jobs(std::slice::from_ref(&input), to).unwrap()[0].output.clone();
+        let input = [touch(root.join("dark.jpg"))];
+        let output = |to: PathBuf| plan_jobs(&input, to).unwrap().jobs[0].output.clone();
         assert_eq!(output(root.join("bright.png")), root.join("bright.png"));
         assert_eq!(output(root.join("results")), root.join("results/dark.jpg"));
         std::fs::create_dir(root.join("odd.png")).unwrap();
         assert_eq!(output(root.join("odd.png")), root.join("odd.png/dark.jpg"));
+        assert!(refused(&input, root.join("bright.gif")).contains("unknown extension"));
+        let two = [input[0].clone(), touch(root.join("other.jpg"))];
+        assert!(refused(&two, root.join("bright.png")).contains("need a folder"));
     }
 
     #[test]
@@ -184,7 +251,7 @@ mod tests {
         let folder = root.path().join("in");
         let inputs = [touch(folder.join("a/1.PNG")), touch(folder.join("b.jpeg"))];
         touch(folder.join("notes.txt"));
-        let jobs = plan_jobs(&[folder], "out").unwrap();
+        let jobs = plan_jobs(&[folder], "out").unwrap().jobs;
         let expected = ["out/a/1.PNG", "out/b.jpeg"].map(PathBuf::from);
         for (job, (input, output)) in jobs.iter().zip(inputs.into_iter().zip(expected)) {
             assert_eq!(*job, Job { input, output });
@@ -193,23 +260,63 @@ mod tests {
     }
 
     #[test]
+    fn results_inside_the_folder_are_no_inputs() {
+        let root = tempfile::tempdir().unwrap();
+        touch(root.path().join("a.png"));
+        let results = root.path().join("results");
+        touch(results.join("a.png"));
+        let jobs = plan_jobs(&[root.path().to_owned()], &results).unwrap().jobs;
+        assert_eq!(jobs.len(), 1);
+        assert_eq!(jobs[0].output, results.join("a.png"));
+    }
+
+    #[test]
     fn nothing_is_planned_that_would_lose_a_photograph() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let [one, two] = [touch(root.join("1/a.png")), touch(root.join("2/a.png"))];
-        let refused = |inputs: &[PathBuf], output: PathBuf| {
-            plan_jobs(inputs, output).unwrap_err().to_string()
-        };
-        let message = refused(&[one.clone(), two.clone()], root.join("out"));
+        let message = refused(&[one.clone(), two], root.join("out"));
         assert!(message.contains("would both be written there"), "{message}");
-        let message = refused(std::slice::from_ref(&one), root.join("2/../1/a.png"));
+        let message = refused(&[one], root.join("2/../1/a.png"));
         assert!(message.contains("one of the inputs"), "{message}");
         let message = refused(&[root.join("1")], root.join("1"));
         assert!(message.contains("one of the inputs"), "{message}");
-        let message = refused(&[root.join("none.png")], root.join("out"));
-        assert!(message.contains("none.png"), "{message}");
+    }
+
+    #[test]
+    fn inputs_that_lead_nowhere_do_not_stop_the_others() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let good = touch(root.join("good.png"));
         std::fs::create_dir(root.join("empty")).unwrap();
-        let message = refused(&[root.join("empty")], root.join("out"));
-        assert!(message.contains("no photograph"), "{message}");
+        let inputs = [root.join("empty"), good, touch(root.join("notes.txt"))];
+        let plan = plan_jobs(&inputs, root.join("out")).unwrap();
+        assert_eq!(plan.jobs.len(), 1);
+        let reasons: Vec<_> = plan.refused.iter().map(ToString::to_string).collect();
+        assert!(reasons[0].contains("no photograph"), "{reasons:?}");
+        assert!(reasons[1].contains("unknown extension"), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_header_that_claims_gigabytes_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bomb.png");
+        save_photo(&DynamicImage::new_rgb8(8, 8), &path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Width and height in the header, and its checksum.
+        bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+        let checksum = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let message = open_photo(&path).unwrap_err().to_string();
+        assert!(message.contains("bomb.png") && message.contains("imit"), "{message}");
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+            })
+        })
     }
 }

@@ -3,5 +3,7 @@
 mod files;
 mod pixels;
 
-pub use files::{Job, PHOTO_EXTENSIONS, find_photos, is_photo, open_photo, plan_jobs, save_photo};
+pub use files::{
+    Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, open_photo, plan_jobs, save_photo,
+};
 pub use pixels::{photo_to_tensor, tensor_to_photo};

@@ -6,6 +6,10 @@ use image::RgbImage;
 ///
 /// # Shapes
 /// - output: `[1, 3, height, width]`, RGB in `[0, 1]`
+///
+/// # Panics
+///
+/// On a GPU, if the photograph has no pixels.
 pub fn photo_to_tensor(photo: &RgbImage, device: &Device) -> Tensor<4> {
     let (width, height) = photo.dimensions();
     let [width, height] = [width as usize, height as usize];

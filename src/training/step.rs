@@ -99,7 +99,7 @@ impl Optimiser {
     /// Differentiates `loss`, clips the gradient and moves the module's weights.
     ///
     /// # Panics
-    /// If the loss was not computed on an autodiff device.
+    /// If the loss was not computed on an autodiff device, or reaches none of the module's parameters.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> Stepped<M> {
         let mut gradients = GradientsParams::from_grads(loss.backward(), &module);
         let gradient_norm = clip(&module, &mut gradients, self.max_gradient_norm);

@@ -44,9 +44,16 @@ impl Format {
     }
 }
 
-/// All tensors of a file that a model may have, under this crate's names. Each tensor keeps the
-/// name that it has in the file. The data may still be unread.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>> {
+/// What a file holds.
+pub(super) struct Stored {
+    /// All tensors that a model may have, under this crate's names. Each keeps the name that it has
+    /// in the file. The data may still be unread.
+    pub(super) tensors: BTreeMap<String, burn_pack::Tensor>,
+    /// How often estimator and calibrator apply their block, if the file says so.
+    pub(super) blocks: [Option<usize>; 2],
+}
+
+pub(super) fn read(path: &Path) -> Result<Stored> {
     let format = Format::of(path)?;
     let unreadable =
         |error: std::io::Error| Error::Read { path: path.to_owned(), reason: error.to_string() };
@@ -65,46 +72,63 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>> {
         Format::Safetensors => read_safetensors(&std::fs::read(path).map_err(unreadable)?),
         Format::Burnpack => read_burnpack(std::fs::read(path).map_err(unreadable)?),
     };
-    let tensors = tensors.map_err(malformed)?;
+    let (tensors, blocks) = tensors.map_err(malformed)?;
+    let listed = names::block_counts(tensors.iter().map(|tensor| tensor.name.as_str()));
     let ours = |tensor: burn_pack::Tensor| Some((names::to_ours(&tensor.name)?, tensor));
-    Ok(tensors.into_iter().filter_map(ours).collect())
+    Ok(Stored {
+        tensors: tensors.into_iter().filter_map(ours).collect(),
+        blocks: [0, 1].map(|network| listed[network].or(blocks[network])),
+    })
 }
 
-type Tensors = std::result::Result<Vec<burn_pack::Tensor>, String>;
+/// The tensors, and the block counts where they are not in the tensors' names.
+type Tensors = std::result::Result<(Vec<burn_pack::Tensor>, [Option<usize>; 2]), String>;
+
+/// Under which names a burnpack file's metadata has the block counts.
+const BLOCKS: [&str; 2] = ["sci.estimator.blocks", "sci.calibrator.blocks"];
 
 fn read_pytorch(path: &Path) -> Tensors {
     let reader = PytorchReader::new(path).map_err(Error::first_line)?;
-    Ok(reader.into_tensors().into_values().map(bridge::from_pytorch).collect())
+    Ok((reader.into_tensors().into_values().map(bridge::from_pytorch).collect(), [None; 2]))
 }
 
 fn read_burnpack(bytes: Vec<u8>) -> Tensors {
-    let mut store = BurnpackStore::from_bytes(Some(Bytes::from_bytes_vec(bytes)));
-    Ok(store.get_all_tensors().map_err(Error::first_line)?.values().cloned().collect())
+    let reader = burn_pack::Reader::from_bytes(Bytes::from_bytes_vec(bytes));
+    let reader = reader.map_err(Error::first_line)?;
+    let blocks = BLOCKS.map(|key| reader.metadata().get(key)?.parse().ok());
+    Ok((reader.into_tensors().map_err(Error::first_line)?, blocks))
 }
 
 fn read_safetensors(bytes: &[u8]) -> Tensors {
     let file = SafeTensors::deserialize(bytes).map_err(Error::first_line)?;
-    let tensors = file.iter().map(|(name, view)| {
+    let tensors = file.iter().filter_map(|(name, view)| {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
-            // Of no use to a model; refused where a model asks for it.
-            _ => DType::U8,
+            Dtype::I64 => DType::I64,
+            Dtype::I32 => DType::I32,
+            Dtype::I16 => DType::I16,
+            Dtype::I8 => DType::I8,
+            Dtype::U64 => DType::U64,
+            Dtype::U32 => DType::U32,
+            Dtype::U16 => DType::U16,
+            Dtype::U8 => DType::U8,
+            // Types that no model of this crate has, nor a tensor of Burn's.
+            _ => return None,
         };
-        let (bytes, shape) = match dtype {
-            DType::U8 => (view.data().to_vec(), vec![view.data().len()]),
-            _ => (view.data().to_vec(), view.shape().to_vec()),
-        };
-        let data = TensorData::from_bytes_vec(bytes, shape, dtype);
-        bridge::from_data(data, name.to_owned(), None)
+        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+        Some(bridge::from_data(data, name.to_owned(), None))
     });
-    Ok(tensors.collect())
+    Ok((tensors.collect(), [None; 2]))
 }
 
-pub(super) fn write_burnpack<M: Module>(module: &M, path: &Path) -> Result<()> {
+pub(super) fn write_burnpack<M: Module>(module: &M, blocks: [usize; 2], path: &Path) -> Result<()> {
     let mut store = BurnpackStore::from_bytes(None);
+    for (key, count) in BLOCKS.into_iter().zip(blocks) {
+        store = store.metadata(key, count.to_string());
+    }
     let failed = |error: burn_pack::Error| Error::Execution { reason: Error::first_line(error) };
     store.collect_from(module).map_err(failed)?;
     file::write(path, &store.get_bytes().map_err(failed)?)

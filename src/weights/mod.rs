@@ -30,10 +30,11 @@ impl SciCascadeConfig {
     /// # Errors
     ///
     /// [`Error::Read`], [`Error::UnknownExtension`] or [`Error::Malformed`] where the file cannot
-    /// be read; [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::BadTensor`] where it
-    /// does not fit; [`Error::Setting`] where the configuration itself is wrong.
+    /// be read; [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::BadTensor`] or
+    /// [`Error::BlockCount`] where it does not fit; [`Error::Setting`] where the configuration itself is wrong.
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
-        load(self.init(device)?, "", path.as_ref())
+        let blocks = [Some(self.estimator.blocks), Some(self.calibrator.blocks)];
+        load(self.init(device)?, "", blocks, path.as_ref())
     }
 }
 
@@ -44,7 +45,7 @@ impl IlluminationEstimatorConfig {
     ///
     /// As [`SciCascadeConfig::load`].
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<IlluminationEstimator> {
-        load(self.init(device)?, names::ESTIMATOR, path.as_ref())
+        load(self.init(device)?, names::ESTIMATOR, [Some(self.blocks), None], path.as_ref())
     }
 }
 
@@ -57,7 +58,8 @@ impl SciCascade {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownExtension`], or [`Error::Write`] where the disk refuses.
+    /// [`Error::UnknownExtension`], [`Error::Write`] where the disk refuses, or [`Error::Execution`]
+    /// where the device cannot deliver the weights.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let blocks = [self.estimator.blocks, self.calibrator.blocks];
         save(self, "", blocks, path.as_ref())
@@ -76,24 +78,31 @@ impl IlluminationEstimator {
     }
 }
 
-/// Replaces every tensor of a freshly initialised module, whose place in a cascade is `root`.
-fn load<M: Module>(mut module: M, root: &str, path: &Path) -> Result<M> {
+/// Replaces every tensor of a freshly initialised module, whose place in a cascade is `root` and
+/// whose estimator and calibrator, if it has them, apply their block `blocks` times.
+fn load<M: Module>(
+    mut module: M,
+    root: &str,
+    blocks: [Option<usize>; 2],
+    path: &Path,
+) -> Result<M> {
     let mut stored = format::read(path)?;
+    for (network, counts) in
+        ["estimator", "calibrator"].into_iter().zip(blocks.iter().zip(stored.blocks))
+    {
+        if let (Some(expected), Some(found)) = (*counts.0, counts.1)
+            && expected != found
+        {
+            return Err(Error::BlockCount { path: path.to_owned(), network, expected, found });
+        }
+    }
     let mut tensors = Vec::new();
     for expected in module.collect(None, None, false) {
         let name = format!("{root}{}", expected.name);
-        let tensor = stored.remove(&name).ok_or_else(|| Error::MissingTensor {
+        let tensor = stored.tensors.remove(&name).ok_or_else(|| Error::MissingTensor {
             path: path.to_owned(),
             tensor: names::to_pytorch(&name),
         })?;
-        if tensor.shape != expected.shape {
-            return Err(Error::TensorShape {
-                path: path.to_owned(),
-                tensor: tensor.name,
-                expected: expected.shape.to_vec(),
-                found: tensor.shape.to_vec(),
-            });
-        }
         let bad = |reason: String| Error::BadTensor {
             path: path.to_owned(),
             tensor: tensor.name.clone(),
@@ -101,6 +110,14 @@ fn load<M: Module>(mut module: M, root: &str, path: &Path) -> Result<M> {
         };
         if !tensor.dtype.is_float() {
             return Err(bad(format!("is {:?}, expected a float type", tensor.dtype)));
+        }
+        if tensor.shape != expected.shape {
+            return Err(Error::TensorShape {
+                path: path.to_owned(),
+                tensor: tensor.name,
+                expected: expected.shape.to_vec(),
+                found: tensor.shape.to_vec(),
+            });
         }
         let data = bridge::to_data(&tensor)
             .map_err(|error| bad(format!("cannot be read: {}", Error::first_line(error))))?;
@@ -131,7 +148,7 @@ fn save<M: Module>(module: &M, root: &str, blocks: [usize; 2], path: &Path) -> R
     // Running statistics are written to the module late; `valid` waits for them.
     let module = module.valid();
     match Format::of(path)? {
-        Format::Burnpack => format::write_burnpack(&module, path),
+        Format::Burnpack => format::write_burnpack(&module, blocks, path),
         Format::Safetensors => {
             let mut tensors = Vec::new();
             for tensor in module.collect(None, None, false) {

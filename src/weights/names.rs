@@ -54,6 +54,20 @@ pub(super) fn to_pytorch_with_aliases(ours: &str, blocks: [usize; 2]) -> Vec<Str
     std::iter::once(name).chain(aliases).collect()
 }
 
+/// How often a file's estimator and calibrator apply their block, as far as its names tell.
+pub(super) fn block_counts<'a>(stored: impl Iterator<Item = &'a str>) -> [Option<usize>; 2] {
+    let mut counts = [None; 2];
+    for name in stored {
+        for (count, (_, list)) in counts.iter_mut().zip(SHARED_BLOCKS) {
+            let rest = name.strip_prefix(list).and_then(|rest| rest.split('.').next());
+            if let Some(index) = rest.and_then(|index| index.parse::<usize>().ok()) {
+                *count = Some(count.unwrap_or(0).max(index.saturating_add(1)));
+            }
+        }
+    }
+    counts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,303 @@
+//! Inference in one pass over the image.
+//!
+//! The image is walked in bands, one to a thread; in a band every row of every layer is computed
+//! once, and only the few rows that the next layer needs are kept. Nothing but the input and the
+//! output leaves the cache. A band computes its neighbours' edge rows again, so that no band waits
+//! for another, and what comes out does not depend on where the bands are.
+
+use super::conv::Kernel;
+use super::rows::{LEFT, Ring, pitch};
+use super::simd::{arch, exp, load, store};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Vectors that are computed together.
+const V: usize = 3;
+/// Output channels that are computed together.
+const G: usize = 3;
+/// Columns that are computed together, which bounds the working memory of a thread.
+const STRIP: usize = 2048;
+
+/// An estimator's weights, ready for the kernel: the batch normalisation is folded into the block's
+/// convolution. The channels are filled up to a multiple of three with zeros.
+#[derive(Debug)]
+pub(crate) struct Network {
+    input: Kernel<G>,
+    block: Kernel<G>,
+    output: Kernel<G>,
+    blocks: usize,
+    /// Working memory that is not in use.
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+/// A 3×3 convolution's weights, `[outputs, inputs, 3, 3]`, and biases.
+pub(crate) struct Weights {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+}
+
+impl Network {
+    pub(crate) fn new(input: &Weights, block: &Weights, output: &Weights, blocks: usize) -> Self {
+        let channels = input.bias.len();
+        // Features that do not exist are zero: their weights are, in and out.
+        let filled = channels.next_multiple_of(G);
+        let kernel = |weights: &Weights, inputs: usize, filled_inputs: usize| {
+            Kernel::new(
+                weights.bias.len(),
+                filled_inputs,
+                |o, i, tap| {
+                    if i < inputs { weights.weight[(o * inputs + i) * 9 + tap] } else { 0.0 }
+                },
+                |o| weights.bias[o],
+            )
+        };
+        Self {
+            input: kernel(input, 3, 3),
+            block: kernel(block, channels, filled),
+            output: kernel(output, channels, filled),
+            blocks,
+            scratch: Mutex::default(),
+        }
+    }
+
+    /// How many pixels the network sees to each side: one for every convolution.
+    fn reach(&self) -> usize {
+        self.blocks + 2
+    }
+}
+
+/// The part of an image that one thread enhances.
+pub(crate) trait Band: Send {
+    /// Whether the illumination is asked for, beside the reflectance.
+    const ILLUMINATION: bool;
+
+    /// Writes the red, green and blue of some columns of the image's row `y`, in `[0, 1]`, to the
+    /// beginnings of three planes.
+    fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]);
+
+    /// Takes the results for some columns of the image's row `y`.
+    fn store(
+        &mut self,
+        y: usize,
+        columns: Range<usize>,
+        illumination: [&[f32]; 3],
+        reflectance: [&[f32]; 3],
+    );
+}
+
+/// The rows of a band: enough bands that the threads finish together, each high enough that the
+/// edge rows, which two bands compute, do not count.
+pub(crate) fn band_rows(height: usize) -> usize {
+    match rayon::current_num_threads() {
+        1 => height.max(1),
+        threads => height.div_ceil(8 * threads).max(32),
+    }
+}
+
+/// Enhances an image of `[height, width]`, given in bands of `rows` rows (the last may be lower).
+pub(crate) fn enhance<B: Band>(
+    network: &Network,
+    [height, width]: [usize; 2],
+    rows: usize,
+    bands: impl IndexedParallelIterator<Item = B>,
+) {
+    bands.enumerate().for_each(|(index, band)| {
+        let mut scratch = network.scratch.lock().unwrap().pop().unwrap_or_default();
+        let top = index * rows;
+        let rows = top..(top + rows).min(height);
+        arch().dispatch(Walk { network, size: [height, width], rows, band, scratch: &mut scratch });
+        network.scratch.lock().unwrap().push(scratch);
+    });
+}
+
+/// The rows that one thread works on.
+#[derive(Debug, Default)]
+struct Scratch {
+    image: Ring,
+    /// The output of every layer but the last.
+    features: Vec<Ring>,
+    /// The last layer's results: illumination, reflectance.
+    results: [Ring; 2],
+}
+
+struct Walk<'a, B> {
+    network: &'a Network,
+    size: [usize; 2],
+    rows: Range<usize>,
+    band: B,
+    scratch: &'a mut Scratch,
+}
+
+impl<B: Band> WithSimd for Walk<'_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let [_, width] = self.size;
+        for left in (0..width).step_by(STRIP) {
+            self.strip(simd, left..(left + STRIP).min(width));
+        }
+    }
+}
+
+impl<B: Band> Walk<'_, B> {
+    /// Walks down the band within some columns. Step by step a row of the image is loaded, and each
+    /// layer computes one row, one above that of the layer before it.
+    #[inline(always)]
+    fn strip<S: Simd>(&mut self, simd: S, columns: Range<usize>) {
+        let Self { network, size: [height, width], rows, band, scratch } = self;
+        let (network, height, layers) = (*network, *height, network.reach());
+        // With the columns that the network sees beside the strip.
+        let outer = columns.start.saturating_sub(layers)..(columns.end + layers).min(*width);
+        let inner = columns.start - outer.start..columns.end - outer.start;
+        let pitch = pitch(outer.len(), V * S::F32_LANES);
+        scratch.reset(network, pitch);
+
+        let first = rows.start.saturating_sub(layers);
+        for step in first..rows.end + layers {
+            if step < (rows.end + layers).min(height) {
+                let planes = thirds(scratch.image.row_mut(step), pitch);
+                let [r, g, b] = planes.map(|plane| &mut plane[LEFT..LEFT + outer.len()]);
+                band.load(step, outer.clone(), [r, g, b]);
+            }
+            for layer in 1..=layers {
+                // The rows that the next layers need.
+                let margin = layers - layer;
+                let needed = rows.start.saturating_sub(margin)..(rows.end + margin).min(height);
+                let Some(y) = step.checked_sub(layer).filter(|y| needed.contains(y)) else {
+                    continue;
+                };
+                let (before, after) = scratch.features.split_at_mut(layer - 1);
+                let source = before.last().unwrap_or(&scratch.image).around(y, height);
+                if let [target, ..] = after {
+                    let target = target.row_mut(y);
+                    if layer == 1 {
+                        feature_row(simd, &network.input, source, None, target, pitch, outer.len());
+                    } else {
+                        let old = Some(source[1]);
+                        feature_row(simd, &network.block, source, old, target, pitch, outer.len());
+                    }
+                } else {
+                    let image = scratch.image.row(y);
+                    let [illumination, reflectance] = &mut scratch.results;
+                    let targets = [illumination.row_mut(0), reflectance.row_mut(0)];
+                    let kernel = &network.output;
+                    result_row::<S, B>(simd, kernel, source, image, targets, pitch, outer.len());
+                    let [i, r] = [illumination, reflectance].map(|result| {
+                        let result = result.row(0);
+                        [0, 1, 2].map(|c| &result[c * pitch + LEFT..][inner.clone()])
+                    });
+                    band.store(y, columns.clone(), i, r);
+                }
+            }
+        }
+    }
+}
+
+impl Scratch {
+    fn reset(&mut self, network: &Network, pitch: usize) {
+        let layers = network.reach();
+        let channels = network.input.groups() * G;
+        // The last layer divides the row that was loaded `layers` steps ago.
+        self.image.reset(layers + 1, 3, pitch);
+        self.features.resize_with(layers - 1, Ring::default);
+        for features in &mut self.features {
+            features.reset(3, channels, pitch);
+        }
+        for results in &mut self.results {
+            results.reset(1, 3, pitch);
+        }
+    }
+}
+
+/// The three planes of a row.
+#[inline(always)]
+fn thirds(row: &mut [f32], pitch: usize) -> [&mut [f32]; 3] {
+    let (red, rest) = row.split_at_mut(pitch);
+    let (green, blue) = rest.split_at_mut(pitch);
+    [red, green, blue]
+}
+
+/// `max(conv, 0)`, plus the old features in a residual block.
+#[inline(always)]
+fn feature_row<S: Simd>(
+    simd: S,
+    kernel: &Kernel<G>,
+    source: [&[f32]; 3],
+    old: Option<&[f32]>,
+    target: &mut [f32],
+    pitch: usize,
+    width: usize,
+) {
+    let zero = simd.splat_f32s(0.0);
+    for group in 0..kernel.groups() {
+        for x in (0..width).step_by(V * S::F32_LANES) {
+            let sums = kernel.tile::<S, V>(simd, group, source, pitch, x);
+            for (lane, mut features) in sums.into_iter().enumerate() {
+                let at = (group * G + lane) * pitch + LEFT + x;
+                for value in &mut features {
+                    *value = simd.max_f32s(*value, zero);
+                }
+                if let Some(old) = old {
+                    let old = load::<S, V>(old, at);
+                    for (value, old) in features.iter_mut().zip(old) {
+                        *value = simd.add_f32s(*value, old);
+                    }
+                }
+                store::<S, V>(target, at, features);
+            }
+        }
+        for lane in 0..G {
+            // The next layer's zero padding, where the last tile has gone over the edge.
+            target[(group * G + lane) * pitch + LEFT + width] = 0.0;
+        }
+    }
+}
+
+/// Illumination `i = clamp(sigmoid(conv) + x, 1e-4, 1)` and reflectance `clamp(x / i, 0, 1)`.
+#[inline(always)]
+fn result_row<S: Simd, B: Band>(
+    simd: S,
+    kernel: &Kernel<G>,
+    source: [&[f32]; 3],
+    image: &[f32],
+    [illumination, reflectance]: [&mut [f32]; 2],
+    pitch: usize,
+    width: usize,
+) {
+    let [zero, one] = [0.0, 1.0].map(|value| simd.splat_f32s(value));
+    let [darkest, brightest] = [1e-4, 1e4].map(|value| simd.splat_f32s(value));
+    for x in (0..width).step_by(V * S::F32_LANES) {
+        let sums = kernel.tile::<S, V>(simd, 0, source, pitch, x);
+        for (lane, sums) in sums.into_iter().enumerate() {
+            let at = lane * pitch + LEFT + x;
+            let image = load::<S, V>(image, at);
+            let mut light = sums;
+            let mut divided = image;
+            for v in 0..V {
+                let decay = exp(simd, simd.neg_f32s(sums[v]));
+                if B::ILLUMINATION {
+                    let sigmoid = simd.div_f32s(one, simd.add_f32s(one, decay));
+                    let sum = simd.add_f32s(sigmoid, image[v]);
+                    light[v] = simd.min_f32s(simd.max_f32s(sum, darkest), one);
+                    let quotient = simd.div_f32s(image[v], light[v]);
+                    divided[v] = simd.min_f32s(simd.max_f32s(quotient, zero), one);
+                } else {
+                    // One division in place of two: with e = exp(−conv) and u = x·(1 + e),
+                    // x / (1 / (1 + e) + x) = u / (u + 1). An illumination of at most 1 means a
+                    // result of at least x, one of at least 1e-4 a result of at most x·1e4.
+                    let u = simd.mul_add_e_f32s(image[v], decay, image[v]);
+                    let quotient = simd.div_f32s(u, simd.add_f32s(u, one));
+                    let most = simd.mul_f32s(image[v], brightest);
+                    divided[v] = simd.min_f32s(simd.max_f32s(quotient, image[v]), most);
+                }
+            }
+            if B::ILLUMINATION {
+                store::<S, V>(illumination, at, light);
+            }
+            store::<S, V>(reflectance, at, divided);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! SIMD kernels for tensors and pictures in main memory.
+//!
+//! Each kernel is one portable source, compiled for several instruction sets by the crate `pulp` and
+//! chosen once at run time. Threads are rayon's, of the pool that the caller is in. What comes out
+//! does not depend on the number of threads.
+
+mod conv;
+mod enhance;
+mod pixels;
+mod rows;
+mod simd;
+
+pub(crate) use enhance::{Network, Weights};
+pub use pixels::EnhancePixel;
+
+use enhance::band_rows;
+use pixels::{Interleaved, Planar};
+use rayon::prelude::*;
+
+/// An image of `[height, width]` in memory, with the distance of its rows in samples.
+pub(crate) struct Samples<S> {
+    pub(crate) samples: S,
+    pub(crate) stride: usize,
+}
+
+/// Enhances a photograph. Both sides are large enough for the size.
+pub(crate) fn enhance_pixels<P: EnhancePixel>(
+    network: &Network,
+    size: [usize; 2],
+    source: Samples<&[P::Subpixel]>,
+    target: Samples<&mut [P::Subpixel]>,
+) {
+    let [height, width] = size;
+    if height == 0 || width == 0 {
+        return;
+    }
+    let rows = band_rows(height);
+    let used = (height - 1) * target.stride + width * usize::from(P::CHANNEL_COUNT);
+    let bands = target.samples[..used].par_chunks_mut(rows * target.stride).enumerate();
+    let bands = bands.map(|(index, band)| Interleaved::<P> {
+        source: source.samples,
+        source_stride: source.stride,
+        target: band,
+        target_stride: target.stride,
+        top: index * rows,
+    });
+    enhance::enhance(network, size, rows, bands);
+}
+
+/// Illumination and reflectance of a batch of images, `[batch, 3, height, width]`.
+pub(crate) fn enhance_planes(
+    network: &Network,
+    [batch, _, height, width]: [usize; 4],
+    images: &[f32],
+) -> [Vec<f32>; 2] {
+    let mut illumination = vec![0.0; images.len()];
+    let mut reflectance = vec![0.0; images.len()];
+    let (size, rows, plane) = ([height, width], band_rows(height), 3 * height * width);
+    for image in (0..batch).map(|n| n * plane..(n + 1) * plane).filter(|image| !image.is_empty()) {
+        let illumination = rows::bands(&mut illumination[image.clone()], 3, size, rows);
+        let reflectance = rows::bands(&mut reflectance[image.clone()], 3, size, rows);
+        let bands = illumination.into_par_iter().zip(reflectance).enumerate();
+        let bands = bands.map(|(index, (illumination, reflectance))| Planar {
+            image: &images[image.clone()],
+            size,
+            illumination,
+            reflectance,
+            top: index * rows,
+        });
+        enhance::enhance(network, size, rows, bands);
+    }
+    [illumination, reflectance]
+}

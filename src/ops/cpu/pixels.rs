@@ -1,0 +1,217 @@
+//! Images in memory, as the one-pass enhancement reads and writes them: interleaved samples of a
+//! photograph, or the planes of a tensor.
+
+use super::enhance::Band;
+use image::{Luma, Pixel, Rgb, Rgba};
+use std::ops::Range;
+
+/// A pixel type that is enhanced without a detour: [`image::Rgb<u8>`], [`image::Rgba<u8>`] (alpha is
+/// kept), [`image::Luma<u8>`] and [`image::Rgb<u16>`].
+pub trait EnhancePixel: Pixel<Subpixel: Send + Sync> + sealed::Rows {}
+
+impl EnhancePixel for Rgb<u8> {}
+impl EnhancePixel for Rgba<u8> {}
+impl EnhancePixel for Luma<u8> {}
+impl EnhancePixel for Rgb<u16> {}
+
+pub(crate) mod sealed {
+    /// Converts the pixels of a row to planes in `[0, 1]` and back.
+    pub trait Rows: image::Pixel {
+        fn load(pixels: &[Self::Subpixel], planes: [&mut [f32]; 3]);
+        /// `old` are the pixels that were loaded. Values are clamped and rounded to nearest.
+        fn store(planes: [&[f32]; 3], old: &[Self::Subpixel], pixels: &mut [Self::Subpixel]);
+    }
+}
+
+/// Pixels that are taken apart at a time. In two steps, bytes to planes of bytes and those to
+/// floats, since a compiler makes good vector code of each but not of both together.
+const CHUNK: usize = 256;
+
+#[inline(always)]
+fn load_bytes<const N: usize>(pixels: &[u8], mut planes: [&mut [f32]; 3], channels: [usize; 3]) {
+    for (index, pixels) in pixels.as_chunks::<N>().0.chunks(CHUNK).enumerate() {
+        let mut bytes = [[0u8; CHUNK]; 3];
+        for (x, pixel) in pixels.iter().enumerate() {
+            for (plane, channel) in bytes.iter_mut().zip(channels) {
+                plane[x] = pixel[channel];
+            }
+        }
+        for (plane, bytes) in planes.iter_mut().zip(&bytes) {
+            let plane = &mut plane[index * CHUNK..][..pixels.len()];
+            for (value, byte) in plane.iter_mut().zip(bytes) {
+                *value = f32::from(*byte) * (1.0 / 255.0);
+            }
+        }
+    }
+}
+
+/// The nearest of the levels `0 ..= white`; a NaN is black.
+///
+/// Adding 2²³ rounds to an integer, which it leaves in the low bits. A plain cast gives the same,
+/// but compilers make no vector code of it.
+#[inline(always)]
+#[allow(clippy::manual_clamp, reason = "clamp would keep a NaN")]
+fn nearest(value: f32, white: f32) -> u32 {
+    (value.max(0.0).min(1.0) * white + 8_388_608.0).to_bits()
+}
+
+/// The levels of some pixels of each plane.
+#[inline(always)]
+fn levels(planes: [&[f32]; 3], pixels: Range<usize>) -> [[u8; CHUNK]; 3] {
+    let mut levels = [[0; CHUNK]; 3];
+    for (levels, plane) in levels.iter_mut().zip(planes) {
+        for (level, value) in levels.iter_mut().zip(&plane[pixels.clone()]) {
+            *level = nearest(*value, 255.0) as u8;
+        }
+    }
+    levels
+}
+
+impl sealed::Rows for Rgb<u8> {
+    #[inline(always)]
+    fn load(pixels: &[u8], planes: [&mut [f32]; 3]) {
+        load_bytes::<3>(pixels, planes, [0, 1, 2]);
+    }
+
+    #[inline(always)]
+    fn store(planes: [&[f32]; 3], _: &[u8], pixels: &mut [u8]) {
+        for (index, pixels) in pixels.as_chunks_mut::<3>().0.chunks_mut(CHUNK).enumerate() {
+            let part = index * CHUNK..index * CHUNK + pixels.len();
+            let [r, g, b] = levels(planes, part);
+            for (x, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = [r[x], g[x], b[x]];
+            }
+        }
+    }
+}
+
+impl sealed::Rows for Rgba<u8> {
+    #[inline(always)]
+    fn load(pixels: &[u8], planes: [&mut [f32]; 3]) {
+        load_bytes::<4>(pixels, planes, [0, 1, 2]);
+    }
+
+    #[inline(always)]
+    fn store(planes: [&[f32]; 3], old: &[u8], pixels: &mut [u8]) {
+        let old = old.as_chunks::<4>().0.chunks(CHUNK);
+        let chunks = pixels.as_chunks_mut::<4>().0.chunks_mut(CHUNK);
+        for (index, (pixels, old)) in chunks.zip(old).enumerate() {
+            let part = index * CHUNK..index * CHUNK + pixels.len();
+            let [r, g, b] = levels(planes, part);
+            for (x, (pixel, old)) in pixels.iter_mut().zip(old).enumerate() {
+                *pixel = [r[x], g[x], b[x], old[3]];
+            }
+        }
+    }
+}
+
+impl sealed::Rows for Luma<u8> {
+    #[inline(always)]
+    fn load(pixels: &[u8], planes: [&mut [f32]; 3]) {
+        load_bytes::<1>(pixels, planes, [0, 0, 0]);
+    }
+
+    /// The luma (ITU-R BT.601) of what the network makes of the grey picture.
+    #[inline(always)]
+    fn store([red, green, blue]: [&[f32]; 3], _: &[u8], pixels: &mut [u8]) {
+        let planes = red.iter().zip(green).zip(blue);
+        for (pixel, ((red, green), blue)) in pixels.iter_mut().zip(planes) {
+            *pixel = nearest(0.299 * red + 0.587 * green + 0.114 * blue, 255.0) as u8;
+        }
+    }
+}
+
+impl sealed::Rows for Rgb<u16> {
+    #[inline(always)]
+    fn load(pixels: &[u16], [red, green, blue]: [&mut [f32]; 3]) {
+        let planes = red.iter_mut().zip(green).zip(blue);
+        for (pixel, ((red, green), blue)) in pixels.as_chunks::<3>().0.iter().zip(planes) {
+            for (plane, sample) in [red, green, blue].into_iter().zip(pixel) {
+                *plane = f32::from(*sample) * (1.0 / 65535.0);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store([red, green, blue]: [&[f32]; 3], _: &[u16], pixels: &mut [u16]) {
+        let planes = red.iter().zip(green).zip(blue);
+        for (pixel, ((red, green), blue)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(planes) {
+            *pixel = [red, green, blue].map(|value| nearest(*value, 65535.0) as u16);
+        }
+    }
+}
+
+/// A band of a photograph.
+pub(super) struct Interleaved<'a, P: EnhancePixel> {
+    /// The whole photograph.
+    pub(super) source: &'a [P::Subpixel],
+    pub(super) source_stride: usize,
+    /// The band of the result that begins with row `top`.
+    pub(super) target: &'a mut [P::Subpixel],
+    pub(super) target_stride: usize,
+    pub(super) top: usize,
+}
+
+impl<P: EnhancePixel> Interleaved<'_, P> {
+    /// Where some columns of a row are, given the distance of rows in samples.
+    fn samples(y: usize, columns: &Range<usize>, stride: usize) -> Range<usize> {
+        let channels = usize::from(P::CHANNEL_COUNT);
+        y * stride + columns.start * channels..y * stride + columns.end * channels
+    }
+}
+
+impl<P: EnhancePixel> Band for Interleaved<'_, P> {
+    const ILLUMINATION: bool = false;
+
+    #[inline(always)]
+    fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
+        P::load(&self.source[Self::samples(y, &columns, self.source_stride)], planes);
+    }
+
+    #[inline(always)]
+    fn store(&mut self, y: usize, columns: Range<usize>, _: [&[f32]; 3], reflectance: [&[f32]; 3]) {
+        let old = &self.source[Self::samples(y, &columns, self.source_stride)];
+        let new = Self::samples(y - self.top, &columns, self.target_stride);
+        P::store(reflectance, old, &mut self.target[new]);
+    }
+}
+
+/// A band of the three planes of an image in a tensor.
+pub(super) struct Planar<'a> {
+    /// The whole image.
+    pub(super) image: &'a [f32],
+    pub(super) size: [usize; 2],
+    /// For each plane, the band that begins with row `top`.
+    pub(super) illumination: Vec<&'a mut [f32]>,
+    pub(super) reflectance: Vec<&'a mut [f32]>,
+    pub(super) top: usize,
+}
+
+impl Band for Planar<'_> {
+    const ILLUMINATION: bool = true;
+
+    #[inline(always)]
+    fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
+        let [height, width] = self.size;
+        for (channel, plane) in planes.into_iter().enumerate() {
+            let row = (channel * height + y) * width;
+            plane.copy_from_slice(&self.image[row + columns.start..row + columns.end]);
+        }
+    }
+
+    #[inline(always)]
+    fn store(
+        &mut self,
+        y: usize,
+        columns: Range<usize>,
+        illumination: [&[f32]; 3],
+        reflectance: [&[f32]; 3],
+    ) {
+        let row = (y - self.top) * self.size[1];
+        let part = row + columns.start..row + columns.end;
+        for channel in 0..3 {
+            self.illumination[channel][part.clone()].copy_from_slice(illumination[channel]);
+            self.reflectance[channel][part.clone()].copy_from_slice(reflectance[channel]);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The kernels against the plain implementation in Burn's tensor functions, on random shapes and
+//! values, and on one and many threads.
+
+mod common;
+
+use burn::tensor::Tensor;
+use common::{cpu, image, largest_difference};
+use image::{ImageBuffer, Luma, Rgb, Rgba};
+use proptest::prelude::*;
+use sci_burn::{
+    EnhancePixel, Enhancer, Frame, FrameMut, IlluminationEstimatorConfig, image, photo_to_tensor,
+    tensor_to_photo,
+};
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..Default::default() }
+}
+
+/// An enhancer with weights that are far from the initial ones, so that every layer matters.
+fn enhancer(blocks: usize, channels: usize, seed: u64) -> Enhancer {
+    let device = cpu();
+    let config = IlluminationEstimatorConfig::new().with_blocks(blocks).with_channels(channels);
+    let mut estimator = config.init(&device).unwrap();
+    let mut random = seed;
+    let mut scramble = |conv: &mut sci_burn::Conv3x3| {
+        random += 1;
+        let shape = conv.weight.dims();
+        let weight = common::image(random, shape, &device) * 0.8 - 0.4;
+        conv.weight = burn::module::Param::from_tensor(weight);
+        let bias = common::image(random + 100, [shape[0], 1, 1, 1], &device) * 0.4 - 0.2;
+        conv.bias = burn::module::Param::from_tensor(bias.reshape([shape[0]]));
+    };
+    scramble(&mut estimator.input_conv);
+    scramble(&mut estimator.block_conv);
+    scramble(&mut estimator.output_conv);
+    Enhancer::new(estimator, &device)
+}
+
+fn published() -> Enhancer {
+    let weights = common::fixture("weights/cascade.pt");
+    Enhancer::from_file(weights, &cpu()).unwrap()
+}
+
+fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn one_pass_equals_layer_by_layer(
+        batch in 1..3usize, height in 1..70usize, width in 1..150usize,
+        blocks in 1..4usize, channels in 1..9usize, seed in any::<u32>(),
+        low in -0.5..0.5f64, range in 0.1..1.5f64,
+    ) {
+        let enhancer = enhancer(blocks, channels, seed.into());
+        // Some of it outside [0, 1].
+        let image = image(seed.into(), [batch, 3, height, width], &cpu()) * range + low;
+        let fast = enhancer.forward(image.clone());
+        let plain = enhancer.forward_plain(image);
+        prop_assert!(largest_difference(fast.illumination, plain.illumination) < 2e-5);
+        prop_assert!(largest_difference(fast.reflectance, plain.reflectance) < 2e-4);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn bytes_to_bytes_equals_the_way_through_tensors(
+        height in 1..80u32, width in 1..700u32, seed in any::<u32>(),
+    ) {
+        let enhancer = published();
+        let dark = noise::<Rgb<u8>>(width, height, seed, 120);
+        let through = tensor_to_photo(enhancer.forward(photo_to_tensor(&dark, &cpu())).reflectance);
+        let through = through.unwrap();
+        let direct = enhancer.enhance(&dark.into()).unwrap().into_rgb8();
+        // The two round at other places; a value half way between two levels may go either way.
+        let apart = direct.iter().zip(through.iter()).map(|(a, b)| a.abs_diff(*b));
+        prop_assert!(apart.clone().max() <= Some(1));
+        let differing = apart.filter(|apart| *apart > 0).count();
+        prop_assert!(differing * 200 <= direct.len().max(200), "{differing} of {}", direct.len());
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit(
+        height in 1..200u32, width in 1..300u32, seed in any::<u32>(),
+    ) {
+        let enhancer = published();
+        let dark = noise::<Rgb<u8>>(width, height, seed, 120).into();
+        let tensor = image(seed.into(), [1, 3, height as usize, width as usize], &cpu());
+        let results = [1, 2, 5].map(|threads| {
+            in_threads(threads, || {
+                let enhanced = enhancer.forward(tensor.clone());
+                let planes = Tensor::cat(vec![enhanced.illumination, enhanced.reflectance], 1);
+                (enhancer.enhance(&dark).unwrap(), planes.into_data())
+            })
+        });
+        prop_assert!(results[0] == results[1] && results[0] == results[2]);
+    }
+}
+
+fn noise<P: EnhancePixel>(
+    width: u32,
+    height: u32,
+    seed: u32,
+    levels: u32,
+) -> ImageBuffer<P, Vec<P::Subpixel>>
+where
+    P::Subpixel: TryFrom<u32, Error: std::fmt::Debug>,
+{
+    let mut state = seed | 1;
+    ImageBuffer::from_fn(width, height, |_, _| {
+        let samples: Vec<_> = (0..P::CHANNEL_COUNT)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                P::Subpixel::try_from((state >> 8) % levels).unwrap()
+            })
+            .collect();
+        *P::from_slice(&samples)
+    })
+}
+
+#[test]
+fn every_kind_of_pixel_is_enhanced_as_rgb_is() {
+    let enhancer = published();
+    let rgb = noise::<Rgb<u8>>(301, 40, 1, 90);
+    let expected = enhancer.enhance(&rgb.clone().into()).unwrap().into_rgb8();
+
+    let rgba: ImageBuffer<Rgba<u8>, _> = ImageBuffer::from_fn(301, 40, |x, y| {
+        let Rgb([r, g, b]) = *rgb.get_pixel(x, y);
+        Rgba([r, g, b, (x + y) as u8])
+    });
+    let bright = enhancer.enhance(&rgba.into()).unwrap();
+    for (x, y, Rgba([r, g, b, alpha])) in bright.as_rgba8().unwrap().enumerate_pixels() {
+        assert_eq!(*expected.get_pixel(x, y), Rgb([*r, *g, *b]));
+        assert_eq!(*alpha, (x + y) as u8);
+    }
+
+    let wide: ImageBuffer<Rgb<u16>, _> = ImageBuffer::from_fn(301, 40, |x, y| {
+        Rgb(rgb.get_pixel(x, y).0.map(|v| u16::from(v) * 257))
+    });
+    let bright = enhancer.enhance(&wide.into()).unwrap();
+    for (expected, found) in expected.iter().zip(bright.as_rgb16().unwrap().iter()) {
+        let found = f64::from(*found) / 257.0;
+        assert!((f64::from(*expected) - found).abs() <= 0.51, "{found} is not {expected}");
+    }
+
+    let grey = noise::<Luma<u8>>(301, 40, 2, 90);
+    let three = image::DynamicImage::from(grey.clone()).to_rgb8();
+    let three = enhancer.enhance(&three.into()).unwrap().into_rgb8();
+    let bright = enhancer.enhance(&grey.into()).unwrap();
+    for (Rgb([r, g, b]), Luma([found])) in three.pixels().zip(bright.as_luma8().unwrap().pixels()) {
+        let luma = 0.299 * f64::from(*r) + 0.587 * f64::from(*g) + 0.114 * f64::from(*b);
+        assert!((luma - f64::from(*found)).abs() <= 1.01, "{found} is not {luma}");
+    }
+}
+
+#[test]
+fn rows_may_be_apart_and_what_is_between_them_is_left_alone() {
+    let enhancer = published();
+    let (width, height) = (37, 11);
+    let tight = noise::<Rgb<u8>>(width as u32, height as u32, 3, 90);
+    let expected = enhancer.enhance(&tight.clone().into()).unwrap().into_rgb8();
+    let (stride, wider) = (width * 3 + 5, width * 3 + 17);
+    let mut source = vec![255; stride * height];
+    for (row, tight) in source.chunks_mut(stride).zip(tight.chunks(width * 3)) {
+        row[..width * 3].copy_from_slice(tight);
+    }
+    let mut target = vec![77; wider * height];
+    let frame = Frame::<Rgb<u8>>::new(&source, width, height, stride).unwrap();
+    enhancer
+        .enhance_into(frame, FrameMut::new(&mut target, width, height, wider).unwrap())
+        .unwrap();
+    for (row, expected) in target.chunks(wider).zip(expected.chunks(width * 3)) {
+        assert_eq!(row[..width * 3], *expected);
+        assert!(row[width * 3..].iter().all(|&sample| sample == 77));
+    }
+}
+
+#[test]
+fn a_picture_wider_than_a_strip_has_no_seams() {
+    let enhancer = published();
+    let dark = noise::<Rgb<u8>>(4500, 9, 4, 90);
+    let whole = enhancer.enhance(&dark.clone().into()).unwrap().into_rgb8();
+    for left in [2000, 2040, 4080] {
+        // With more than the three pixels that the network sees beside the part that is compared.
+        let part = image::imageops::crop_imm(&dark, left, 0, 100, 9).to_image();
+        let part = enhancer.enhance(&part.into()).unwrap().into_rgb8();
+        for (x, y) in (3..97).flat_map(|x| (0..9).map(move |y| (x, y))) {
+            assert_eq!(part.get_pixel(x, y), whole.get_pixel(left + x, y));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_within_three_pixels() {
+    let enhancer = published();
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let (height, width) = (20, 60);
+        let good = image(5, [1, 3, height, width], &cpu());
+        let mut values = good.clone().try_into_vec_as::<f32>().unwrap();
+        values[10 * width + 30] = bad;
+        let data = burn::tensor::TensorData::new(values, [1, 3, height, width]);
+        let found = enhancer.forward(Tensor::from_data(data, &cpu()));
+        let good = enhancer.forward(good);
+        for (found, good) in
+            [(found.illumination, good.illumination), (found.reflectance, good.reflectance)]
+        {
+            let found = found.try_into_vec_as::<f32>().unwrap();
+            let good = good.try_into_vec_as::<f32>().unwrap();
+            for (index, (found, good)) in found.into_iter().zip(good).enumerate() {
+                let (y, x) = (index / width % height, index % width);
+                if y.abs_diff(10) > 3 || x.abs_diff(30) > 3 {
+                    assert_eq!(found, good, "{bad} at {x}, {y}");
+                }
+            }
+        }
+    }
+}
