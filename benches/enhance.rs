@@ -1,30 +1,59 @@
-//! Times [`Enhancer`] on photographs in memory: `enhance/<backend>/<width>x<height>`.
+//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`, with
+//! `/threads-1` on a single thread) and tensors (`enhance/tensor/<backend>/<width>x<height>`).
 
+use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use image::{DynamicImage, RgbImage};
-use sci_burn::{Enhancer, IlluminationEstimatorConfig, device_names, open_device};
+use image::Rgb;
+use sci_burn::{Enhancer, Frame, FrameMut, IlluminationEstimatorConfig, device_names, open_device};
 
-fn enhance(criterion: &mut Criterion) {
+const SIZES: [(usize, usize); 4] = [(600, 400), (1920, 1080), (3840, 2160), (11600, 8640)];
+
+fn enhancer(device: &str) -> Option<Enhancer> {
+    let device = open_device(device).ok()?;
+    let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
+    Some(Enhancer::new(estimator, &device))
+}
+
+fn bytes(criterion: &mut Criterion) {
+    let Some(enhancer) = enhancer("cpu") else { return };
+    let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = criterion.benchmark_group("enhance/rgb8");
+    group.sample_size(20);
+    for (width, height) in SIZES {
+        let dark: Vec<u8> = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
+        let mut bright = vec![0; dark.len()];
+        let mut enhance = || {
+            let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3).unwrap();
+            let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3).unwrap();
+            enhancer.enhance_into(source, target).unwrap();
+        };
+        group.throughput(Throughput::Elements((width * height) as u64));
+        group.bench_function(format!("{width}x{height}"), |bencher| bencher.iter(&mut enhance));
+        group.bench_function(format!("{width}x{height}/threads-1"), |bencher| {
+            single.install(|| bencher.iter(&mut enhance));
+        });
+    }
+}
+
+fn tensors(criterion: &mut Criterion) {
     for name in device_names() {
-        let Ok(device) = open_device(name) else { continue };
-        let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
-        let enhancer = Enhancer::new(estimator, &device);
-        let mut group = criterion.benchmark_group(format!("enhance/{name}"));
+        let Some(enhancer) = enhancer(name) else { continue };
+        let mut group = criterion.benchmark_group(format!("enhance/tensor/{name}"));
         group.sample_size(10);
         for (width, height) in [(600, 400), (1920, 1080)] {
-            let dark = dark_photo(width, height);
-            group.throughput(Throughput::Elements(u64::from(width * height)));
+            let range = Distribution::Uniform(0.0, 0.4);
+            let dark = Tensor::random([1, 3, height, width], range, enhancer.device());
+            group.throughput(Throughput::Elements((width * height) as u64));
             group.bench_function(format!("{width}x{height}"), |bencher| {
-                bencher.iter(|| enhancer.enhance(&dark).unwrap());
+                bencher.iter(|| {
+                    let enhanced = enhancer.forward(dark.clone());
+                    enhancer.device().sync().unwrap();
+                    enhanced
+                });
             });
         }
     }
 }
 
-fn dark_photo(width: u32, height: u32) -> DynamicImage {
-    let level = |x: u32, y: u32, channel: u32| ((x * 7 + y * 13 + channel * 29) % 100) as u8;
-    RgbImage::from_fn(width, height, |x, y| image::Rgb([0, 1, 2].map(|c| level(x, y, c)))).into()
-}
-
-criterion_group!(benches, enhance);
+criterion_group!(benches, bytes, tensors);
 criterion_main!(benches);

@@ -200,7 +200,7 @@ impl Enhancer {
         let [_, channels, ..] = image.dims();
         assert_eq!(channels, 3, "an image has three channels");
         match &self.network {
-            Some(network) if has_kernel(&image) => {
+            Some(network) if has_kernel(&image) && !image.device().is_autodiff() => {
                 let [illumination, reflectance] = enhance(image, network.clone());
                 Enhanced { illumination, reflectance }
             }

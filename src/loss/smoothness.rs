@@ -1,5 +1,8 @@
+use super::ycbcr::{MATRIX, OFFSET};
 use super::{YcbcrLayout, to_ycbcr};
 use crate::error::{Error, Result};
+use crate::ops::cpu::Weighting;
+use crate::ops::functions::{has_kernel, smoothness};
 use burn::config::Config;
 use burn::tensor::Tensor;
 
@@ -41,7 +44,7 @@ pub struct SmoothnessLoss {
 
 /// Rows down and columns to the right, from one pixel of a pair to the other. Each of the 24
 /// neighbours is one of these or its opposite.
-pub(crate) const PAIRS: [(usize, isize); 12] = [
+const PAIRS: [(usize, isize); 12] = [
     (0, 1),
     (0, 2),
     (1, -2),
@@ -76,6 +79,24 @@ impl SmoothnessLoss {
             "smoothness loss: the image is {width}×{height}, needs at least {min}×{min} pixels",
             min = Self::MIN_SIZE,
         );
+        if has_kernel(&input) && has_kernel(&illumination) {
+            return smoothness(
+                input,
+                illumination,
+                Weighting {
+                    matrix: MATRIX,
+                    offset: OFFSET,
+                    per_pixel: self.ycbcr == YcbcrLayout::PerPixel,
+                    sigma: self.sigma as f32,
+                },
+            );
+        }
+        self.forward_plain(input, illumination)
+    }
+
+    /// As [`forward`](Self::forward), in Burn's tensor functions: what the kernels are held against.
+    #[doc(hidden)]
+    pub fn forward_plain(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
         let colour = to_ycbcr(input, self.ycbcr);
         PAIRS
             .iter()

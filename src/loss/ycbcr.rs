@@ -17,7 +17,7 @@ pub enum YcbcrLayout {
 pub(crate) const MATRIX: [[f32; 3]; 3] =
     [[0.257, -0.148, 0.439], [0.564, -0.291, -0.368], [0.098, 0.439, -0.071]];
 
-const OFFSET: [f32; 3] = [16.0 / 255.0, 128.0 / 255.0, 128.0 / 255.0];
+pub(crate) const OFFSET: [f32; 3] = [16.0 / 255.0, 128.0 / 255.0, 128.0 / 255.0];
 
 /// An RGB image in YCbCr with studio swing.
 ///

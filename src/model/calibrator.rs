@@ -2,7 +2,7 @@ use super::{BatchNorm, Conv3x3, at_least_one};
 use crate::error::Result;
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SelfCalibrator`].
@@ -78,12 +78,12 @@ impl SelfCalibrator {
     /// If the reflectance has not three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
         let first = self.input_conv.forward(reflectance.clone());
-        let mut features = relu(self.input_norm.forward(first));
+        let mut features = self.input_norm.forward_relu(first, None);
         for _ in 0..self.blocks {
             let inner = self.block_conv_1.forward(features.clone());
-            let inner = relu(self.block_norm_1.forward(inner));
+            let inner = self.block_norm_1.forward_relu(inner, None);
             let outer = self.block_conv_2.forward(inner);
-            features = features + relu(self.block_norm_2.forward(outer));
+            features = self.block_norm_2.forward_relu(outer, Some(features));
         }
         reflectance - sigmoid(self.output_conv.forward(features))
     }

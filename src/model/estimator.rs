@@ -77,8 +77,8 @@ impl IlluminationEstimator {
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         let mut features = relu(self.input_conv.forward(image.clone()));
         for _ in 0..self.blocks {
-            let block = self.block_norm.forward(self.block_conv.forward(features.clone()));
-            features = features + relu(block);
+            let block = self.block_conv.forward(features.clone());
+            features = self.block_norm.forward_relu(block, Some(features));
         }
         let residual = sigmoid(self.output_conv.forward(features));
         (residual + image).clamp(Self::MIN_ILLUMINATION, 1.0)

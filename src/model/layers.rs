@@ -1,9 +1,10 @@
 //! The two layers that everything is made of. They are Burn's convolution and batch normalisation
 //! narrowed to what SCI uses, with the published initialisation and PyTorch's statistics.
 
+use crate::ops::functions::{conv3x3, norm_relu};
 use burn::module::{Flag, Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::activation::relu;
+use burn::tensor::module::batch_norm;
 use burn::tensor::{Device, Distribution, Tensor};
 
 /// The standard deviation of every random initial value (the reference's `weights_init`).
@@ -42,12 +43,12 @@ impl Conv3x3 {
     /// # Panics
     /// If the number of channels differs from the weight's.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-        conv2d(input, self.weight.val(), Some(self.bias.val()), options)
+        conv3x3(input, self.weight.val(), self.bias.val())
     }
 }
 
-/// Batch normalisation over `[batch, channels, height, width]` with epsilon 1e-5 and momentum 0.1.
+/// Batch normalisation over `[batch, channels, height, width]` with epsilon 1e-5 and momentum 0.1, and
+/// the ReLU that always follows it in SCI.
 ///
 /// It normalises with the batch's own statistics, and updates the running ones, exactly when the
 /// input is on an autodiff device and the module is in training mode; otherwise it uses the running
@@ -84,36 +85,41 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises each channel.
+    /// Normalises each channel, cuts off what is negative, and adds the residual, if any.
     ///
     /// # Shapes
-    /// - `input`, output: `[batch, channels, height, width]`
+    /// - `input`, `residual`, output: `[batch, channels, height, width]`
     ///
     /// # Panics
     /// If the number of channels differs from the weight's.
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+    pub fn forward_relu(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
         if input.device().is_autodiff() && self.training.is_enabled() {
-            return self.forward_train(input);
+            return self.forward_train(input, residual);
         }
-        batch_norm(
+        let normalised = relu(batch_norm(
             input,
             self.weight.val(),
             self.bias.val(),
             self.running_mean.value_sync(),
             self.running_var.value_sync(),
             Self::EPSILON,
-        )
+        ));
+        match residual {
+            Some(residual) => residual + normalised,
+            None => normalised,
+        }
     }
 
-    fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
+    fn forward_train(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
         let [batch, _, height, width] = input.dims();
-        let normalised = batch_norm_train(input, self.weight.val(), self.bias.val(), Self::EPSILON);
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (output, [mean, variance]) = norm_relu(input, weight, bias, residual, Self::EPSILON);
 
         let samples = (batch * height * width) as f64;
-        let unbiased = normalised.variance * (samples / (samples - 1.0).max(1.0));
-        follow(&self.running_mean, normalised.mean);
+        let unbiased = variance * (samples / (samples - 1.0).max(1.0));
+        follow(&self.running_mean, mean);
         follow(&self.running_var, unbiased);
-        normalised.output
+        output
     }
 }
 

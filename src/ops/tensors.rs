@@ -1,23 +1,71 @@
 //! Backend tensors ↔ numbers in main memory.
 
-use burn::backend::Backend;
-use burn::backend::TensorMetadata;
+use super::cpu::conv3x3::Images;
+#[cfg(feature = "ndarray")]
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::TensorData;
 
-/// The shape and the numbers of a float32 tensor. For the CPU backends nothing is copied where the
-/// tensor is contiguous and nobody else holds it.
-pub(super) fn to_host<B: Backend>(tensor: FloatTensor<B>) -> ([usize; 4], Vec<f32>) {
-    let shape = tensor.shape().dims();
-    let data = burn::tensor::read_sync(B::float_into_data(tensor)).expect("it is in main memory");
-    let values = data.try_into_vec().expect("kernels are called with float32 tensors");
-    (shape, values)
+/// A CPU backend, whose numbers can be read where they are.
+pub(super) trait InMemory: Backend {
+    /// What keeps the numbers.
+    type Values;
+    fn values(tensor: FloatTensor<Self>) -> Self::Values;
+    fn slice(values: &Self::Values) -> &[f32];
 }
 
-/// A tensor of numbers in main memory, which are not copied.
-pub(super) fn from_host<B: Backend, const D: usize>(
-    values: Vec<f32>,
-    shape: [usize; D],
-) -> FloatTensor<B> {
-    B::float_from_data(TensorData::new(values, shape), &Default::default())
+#[cfg(feature = "flex")]
+impl InMemory for burn::backend::Flex {
+    type Values = FloatTensor<Self>;
+
+    fn values(tensor: FloatTensor<Self>) -> Self::Values {
+        tensor.to_contiguous()
+    }
+
+    fn slice(values: &Self::Values) -> &[f32] {
+        values.as_slice().expect("kernels are called with float32 tensors")
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl InMemory for burn::backend::NdArray {
+    type Values = TensorData;
+
+    /// Copies, unless nobody else holds the tensor: the backend does not let us at its memory.
+    fn values(tensor: FloatTensor<Self>) -> Self::Values {
+        let data = burn::tensor::read_sync(<Self as FloatTensorOps<Self>>::float_into_data(tensor));
+        data.expect("it is in main memory")
+    }
+
+    fn slice(values: &Self::Values) -> &[f32] {
+        values.as_slice().expect("kernels are called with float32 tensors")
+    }
+}
+
+/// A float32 tensor of a CPU backend.
+pub(super) struct Host<B: InMemory, const D: usize> {
+    pub(super) shape: [usize; D],
+    values: B::Values,
+}
+
+impl<B: InMemory, const D: usize> Host<B, D> {
+    pub(super) fn new(tensor: FloatTensor<B>) -> Self {
+        Self { shape: tensor.shape().dims(), values: B::values(tensor) }
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        B::slice(&self.values)
+    }
+
+    /// A tensor of numbers, which are not copied.
+    pub(super) fn tensor(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<B> {
+        B::float_from_data(TensorData::new(values, shape), &Default::default())
+    }
+}
+
+impl<B: InMemory> Host<B, 4> {
+    pub(super) fn images(&self) -> Images<'_> {
+        Images { values: self.values(), shape: self.shape }
+    }
 }

@@ -5,13 +5,17 @@
 //! does not depend on the number of threads.
 
 mod conv;
+pub(crate) mod conv3x3;
 mod enhance;
+pub(crate) mod norm;
 mod pixels;
 mod rows;
 mod simd;
+mod smoothness;
 
 pub(crate) use enhance::{Network, Weights};
 pub use pixels::EnhancePixel;
+pub(crate) use smoothness::{Weighting, smoothness};
 
 use enhance::band_rows;
 use pixels::{Interleaved, Planar};

@@ -1,0 +1,35 @@
+//! Times one optimiser step of the published training, batch 1, three stages:
+//! `train_step/<backend>/600x400`, with `/threads-1` on a single thread.
+
+use burn::tensor::{Distribution, Tensor};
+use criterion::{Criterion, criterion_group, criterion_main};
+use sci_burn::{
+    OptimiserConfig, SciCascadeConfig, SciLossConfig, cascade_loss, device_names, open_device,
+};
+
+fn train_step(criterion: &mut Criterion) {
+    let loss = SciLossConfig::new().init().unwrap();
+    let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for name in device_names() {
+        let Ok(device) = open_device(name) else { continue };
+        let device = device.autodiff();
+        let image = Tensor::random([1, 3, 400, 600], Distribution::Uniform(0.0, 0.3), &device);
+        let mut cascade = Some(SciCascadeConfig::new().init(&device).unwrap());
+        let mut optimiser = OptimiserConfig::new().init().unwrap();
+        let mut step = || {
+            let module = cascade.take().unwrap();
+            let loss = cascade_loss(&module, &loss, image.clone());
+            cascade = Some(optimiser.step(module, loss).module);
+            device.sync().unwrap();
+        };
+        let mut group = criterion.benchmark_group(format!("train_step/{name}"));
+        group.sample_size(10);
+        group.bench_function("600x400", |bencher| bencher.iter(&mut step));
+        group.bench_function("600x400/threads-1", |bencher| {
+            single.install(|| bencher.iter(&mut step));
+        });
+    }
+}
+
+criterion_group!(benches, train_step);
+criterion_main!(benches);

@@ -1,0 +1,247 @@
+//! The smoothness loss and its gradients, fused: every pixel looks at its 24 neighbours once, and no
+//! weight is stored. (Each pair of pixels is seen from both ends, which the loss counts anyway; so
+//! every pixel's gradient is its own, and no thread waits for another.)
+
+use super::rows::{LEFT, Ring, bands, pitch};
+use super::simd::{arch, exp, load, store};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Rows of a band. Fixed, so that sums do not depend on the number of threads.
+const ROWS: usize = 32;
+/// Rows and columns to each side of a pixel.
+const REACH: usize = 2;
+
+/// How the colours are made of the input, and what they weigh.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Weighting {
+    /// One row for each colour of the input, one column for each of the result.
+    pub(crate) matrix: [[f32; 3]; 3],
+    /// Added to each colour. It matters where the converted are neighbours in memory: there, two
+    /// pixels that are compared may be different colours.
+    pub(crate) offset: [f32; 3],
+    /// Whether the three inputs of a conversion are a pixel's channels, or neighbours in memory.
+    pub(crate) per_pixel: bool,
+    pub(crate) sigma: f32,
+}
+
+/// The loss, and its gradients with respect to input and illumination.
+pub(crate) struct Smoothness {
+    pub(crate) loss: f32,
+    pub(crate) input: Vec<f32>,
+    pub(crate) illumination: Vec<f32>,
+}
+
+/// The loss of images of `[batch, 3, height, width]`, both sizes at least 3.
+pub(crate) fn smoothness(
+    shape: [usize; 4],
+    input: &[f32],
+    illumination: &[f32],
+    weighting: Weighting,
+) -> Smoothness {
+    let [batch, _, height, width] = shape;
+    let plane = height * width;
+    let convert = |values: &[f32], matrix, offset| match weighting.per_pixel {
+        true => convert_planes(values, plane, matrix, offset),
+        false => convert_triples(values, matrix, offset),
+    };
+    let colour = convert(input, weighting.matrix, weighting.offset);
+
+    let mut colour_gradient = vec![0.0; colour.len()];
+    let mut gradient = vec![0.0; colour.len()];
+    let size = [height, width];
+    let losses: Vec<f64> = bands(&mut colour_gradient, 3, size, ROWS)
+        .into_par_iter()
+        .zip(bands(&mut gradient, 3, size, ROWS))
+        .enumerate()
+        .map(|(index, (colour_gradient, illumination_gradient))| {
+            let (image, band) = (index / height.div_ceil(ROWS), index % height.div_ceil(ROWS));
+            let image = image * 3 * plane..(image + 1) * 3 * plane;
+            arch().dispatch(Band {
+                size,
+                colour: &colour[image.clone()],
+                illumination: &illumination[image],
+                top: band * ROWS,
+                batch,
+                sigma: weighting.sigma,
+                colour_gradient,
+                illumination_gradient,
+            })
+        })
+        .collect();
+
+    let [a, b, c] = weighting.matrix;
+    let transposed = std::array::from_fn(|i| [a[i], b[i], c[i]]);
+    Smoothness {
+        loss: losses.iter().sum::<f64>() as f32,
+        input: convert(&colour_gradient, transposed, [0.0; 3]),
+        illumination: gradient,
+    }
+}
+
+/// Rows per chunk of the conversions.
+const CHUNK: usize = 3 << 12;
+
+fn convert_triples(values: &[f32], matrix: [[f32; 3]; 3], offset: [f32; 3]) -> Vec<f32> {
+    let mut converted = vec![0.0; values.len()];
+    converted.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(to, from)| {
+        let pairs = to.as_chunks_mut::<3>().0.iter_mut().zip(from.as_chunks::<3>().0);
+        for (to, [r, g, b]) in pairs {
+            for (m, to) in to.iter_mut().enumerate() {
+                *to = r * matrix[0][m] + g * matrix[1][m] + b * matrix[2][m] + offset[m];
+            }
+        }
+    });
+    converted
+}
+
+fn convert_planes(
+    values: &[f32],
+    plane: usize,
+    matrix: [[f32; 3]; 3],
+    offset: [f32; 3],
+) -> Vec<f32> {
+    let mut converted = vec![0.0; values.len()];
+    converted.par_chunks_mut(plane).enumerate().for_each(|(index, to)| {
+        let (image, m) = (index / 3 * 3 * plane, index % 3);
+        let [r, g, b] = [0, 1, 2].map(|c| &values[image + c * plane..][..plane]);
+        for (to, ((r, g), b)) in to.iter_mut().zip(r.iter().zip(g).zip(b)) {
+            *to = r * matrix[0][m] + g * matrix[1][m] + b * matrix[2][m] + offset[m];
+        }
+    });
+    converted
+}
+
+/// Some rows of an image, from `top` on.
+struct Band<'a> {
+    size: [usize; 2],
+    colour: &'a [f32],
+    illumination: &'a [f32],
+    top: usize,
+    batch: usize,
+    sigma: f32,
+    colour_gradient: Vec<&'a mut [f32]>,
+    illumination_gradient: Vec<&'a mut [f32]>,
+}
+
+impl WithSimd for Band<'_> {
+    type Output = f64;
+
+    /// Writes the gradients and returns the band's part of the loss.
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) -> f64 {
+        let [height, width] = self.size;
+        let pitch = pitch(width, S::F32_LANES);
+        // Three channels of colour, then three of illumination.
+        let mut rows = Ring::default();
+        rows.reset(2 * REACH + 1, 6, pitch);
+        // One where there is a pixel, so that neighbours outside count nothing.
+        let mut inside = vec![0.0; pitch];
+        inside[LEFT..LEFT + width].fill(1.0);
+        let mut gradients = vec![0.0; 6 * pitch];
+
+        let bottom = (self.top + ROWS).min(height);
+        let mut loss = 0.0;
+        for next in self.top.saturating_sub(REACH)..bottom + REACH {
+            if next < height {
+                let row = rows.row_mut(next);
+                for channel in 0..3 {
+                    let from = (channel * height + next) * width;
+                    for (plane, values) in [(0, self.colour), (3, self.illumination)] {
+                        row[(plane + channel) * pitch + LEFT..][..width]
+                            .copy_from_slice(&values[from..from + width]);
+                    }
+                }
+            }
+            let Some(y) = next.checked_sub(REACH).filter(|y| *y >= self.top) else { continue };
+            loss += f64::from(self.row(simd, y, &rows, &inside, &mut gradients, pitch));
+            let from = (y - self.top) * width;
+            for channel in 0..3 {
+                let of = |plane: usize| &gradients[(plane + channel) * pitch + LEFT..][..width];
+                self.colour_gradient[channel][from..from + width].copy_from_slice(of(0));
+                self.illumination_gradient[channel][from..from + width].copy_from_slice(of(3));
+            }
+        }
+        loss
+    }
+}
+
+impl Band<'_> {
+    /// One row's gradients and its part of the loss.
+    #[inline(always)]
+    fn row<S: Simd>(
+        &self,
+        simd: S,
+        y: usize,
+        rows: &Ring,
+        inside: &[f32],
+        gradients: &mut [f32],
+        pitch: usize,
+    ) -> f32 {
+        let [height, width] = self.size;
+        let [zero, one, minus_one] = [0.0, 1.0, -1.0].map(|value| simd.splat_f32s(value));
+        // Turns any difference but zero into one with a size of at least 1.
+        let huge = simd.splat_f32s(3e38);
+        let decay = simd.splat_f32s(-0.5 / (self.sigma * self.sigma));
+        let centre = rows.row(y);
+        let mut loss = zero;
+        for x in (0..width).step_by(S::F32_LANES) {
+            let at = |channel: usize| channel * pitch + LEFT + x;
+            let mut here = [zero; 6];
+            for (channel, here) in here.iter_mut().enumerate() {
+                [*here] = load::<S, 1>(centre, at(channel));
+            }
+            let mut gradient = [zero; 6];
+            let mut tile_loss = zero;
+            for down in -2isize..=2 {
+                let Some(v) = y.checked_add_signed(down).filter(|v| *v < height) else { continue };
+                let row = rows.row(v);
+                for right in 0..=2 * REACH {
+                    let apart = right.abs_diff(REACH);
+                    if down == 0 && apart == 0 {
+                        continue;
+                    }
+                    let [share] = load::<S, 1>(inside, LEFT - REACH + x + right);
+                    let pixels = self.batch * (height - down.unsigned_abs()) * (width - apart);
+                    let share = simd.mul_f32s(share, simd.splat_f32s(1.0 / pixels as f32));
+
+                    let mut difference = [zero; 6];
+                    for (channel, difference) in difference.iter_mut().enumerate() {
+                        let [there] = load::<S, 1>(row, at(channel) - REACH + right);
+                        *difference = simd.sub_f32s(here[channel], there);
+                    }
+                    let mut distance = zero;
+                    let mut change = zero;
+                    for channel in 0..3 {
+                        let colour = difference[channel];
+                        distance = simd.mul_add_e_f32s(colour, colour, distance);
+                        change = simd.add_f32s(change, simd.abs_f32s(difference[3 + channel]));
+                    }
+                    let weight = exp(simd, simd.mul_f32s(distance, decay));
+                    let weight = simd.mul_f32s(weight, share);
+                    let part = simd.mul_f32s(weight, change);
+                    tile_loss = simd.add_f32s(tile_loss, part);
+                    for channel in 0..3 {
+                        gradient[channel] =
+                            simd.mul_add_e_f32s(part, difference[channel], gradient[channel]);
+                        let sign = simd.mul_f32s(difference[3 + channel], huge);
+                        let sign = simd.max_f32s(simd.min_f32s(sign, one), minus_one);
+                        gradient[3 + channel] =
+                            simd.mul_add_e_f32s(weight, sign, gradient[3 + channel]);
+                    }
+                }
+            }
+            // Where the last tile goes over the edge, its centre is no pixel.
+            let [real] = load::<S, 1>(inside, LEFT + x);
+            loss = simd.mul_add_e_f32s(tile_loss, real, loss);
+            // Each pair counts twice; the derivative of the exponent brings 2·decay.
+            let two = simd.splat_f32s(2.0);
+            let steep = simd.mul_f32s(simd.splat_f32s(4.0), decay);
+            for (channel, gradient) in gradient.into_iter().enumerate() {
+                let factor = if channel < 3 { steep } else { two };
+                store::<S, 1>(gradients, at(channel), [simd.mul_f32s(gradient, factor)]);
+            }
+        }
+        simd.reduce_sum_f32s(loss)
+    }
+}
