@@ -14,13 +14,16 @@ fn conv3x3(criterion: &mut Criterion) {
             let conv = SelfCalibratorConfig::new().init(&device).unwrap().block_conv_1;
             let range = Distribution::Uniform(-1.0, 1.0);
             let image: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
+            // What the loss would send back.
+            let slope: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
             group.bench_function(id, |bencher| {
                 bencher.iter(|| {
                     let result = if id == "forward" {
                         conv.forward(image.clone())
                     } else {
                         let image = image.clone().require_grad();
-                        let gradients = conv.forward(image.clone()).sum().backward();
+                        let gradients =
+                            (conv.forward(image.clone()) * slope.clone()).sum().backward();
                         image.grad(&gradients).unwrap()
                     };
                     device.sync().unwrap();

@@ -29,8 +29,8 @@ const CHUNK: usize = 256;
 
 #[inline(always)]
 fn load_bytes<const N: usize>(pixels: &[u8], mut planes: [&mut [f32]; 3], channels: [usize; 3]) {
+    let mut bytes = [[0; CHUNK]; 3];
     for (index, pixels) in pixels.as_chunks::<N>().0.chunks(CHUNK).enumerate() {
-        let mut bytes = [[0u8; CHUNK]; 3];
         for (x, pixel) in pixels.iter().enumerate() {
             for (plane, channel) in bytes.iter_mut().zip(channels) {
                 plane[x] = pixel[channel];
@@ -57,14 +57,12 @@ fn nearest(value: f32, white: f32) -> u32 {
 
 /// The levels of some pixels of each plane.
 #[inline(always)]
-fn levels(planes: [&[f32]; 3], pixels: Range<usize>) -> [[u8; CHUNK]; 3] {
-    let mut levels = [[0; CHUNK]; 3];
+fn levels(levels: &mut [[u8; CHUNK]; 3], planes: [&[f32]; 3], pixels: Range<usize>) {
     for (levels, plane) in levels.iter_mut().zip(planes) {
         for (level, value) in levels.iter_mut().zip(&plane[pixels.clone()]) {
             *level = nearest(*value, 255.0) as u8;
         }
     }
-    levels
 }
 
 impl sealed::Rows for Rgb<u8> {
@@ -75,9 +73,11 @@ impl sealed::Rows for Rgb<u8> {
 
     #[inline(always)]
     fn store(planes: [&[f32]; 3], _: &[u8], pixels: &mut [u8]) {
+        let mut bytes = [[0; CHUNK]; 3];
         for (index, pixels) in pixels.as_chunks_mut::<3>().0.chunks_mut(CHUNK).enumerate() {
             let part = index * CHUNK..index * CHUNK + pixels.len();
-            let [r, g, b] = levels(planes, part);
+            levels(&mut bytes, planes, part);
+            let [r, g, b] = &bytes;
             for (x, pixel) in pixels.iter_mut().enumerate() {
                 *pixel = [r[x], g[x], b[x]];
             }
@@ -93,11 +93,13 @@ impl sealed::Rows for Rgba<u8> {
 
     #[inline(always)]
     fn store(planes: [&[f32]; 3], old: &[u8], pixels: &mut [u8]) {
+        let mut bytes = [[0; CHUNK]; 3];
         let old = old.as_chunks::<4>().0.chunks(CHUNK);
         let chunks = pixels.as_chunks_mut::<4>().0.chunks_mut(CHUNK);
         for (index, (pixels, old)) in chunks.zip(old).enumerate() {
             let part = index * CHUNK..index * CHUNK + pixels.len();
-            let [r, g, b] = levels(planes, part);
+            levels(&mut bytes, planes, part);
+            let [r, g, b] = &bytes;
             for (x, (pixel, old)) in pixels.iter_mut().zip(old).enumerate() {
                 *pixel = [r[x], g[x], b[x], old[3]];
             }
@@ -141,6 +143,19 @@ impl sealed::Rows for Rgb<u16> {
     }
 }
 
+/// Asks the memory for some samples that will be wanted soon.
+#[inline(always)]
+fn prefetch<T>(samples: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in samples.chunks(64 / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: the address is that of a sample, and nothing is read or written there.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = samples;
+}
+
 /// A band of a photograph.
 pub(super) struct Interleaved<'a, P: EnhancePixel> {
     /// The whole photograph.
@@ -166,6 +181,9 @@ impl<P: EnhancePixel> Band for Interleaved<'_, P> {
     #[inline(always)]
     fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
         P::load(&self.source[Self::samples(y, &columns, self.source_stride)], planes);
+        // By the time that a row is asked for, the memory has long been told so.
+        let next = Self::samples(y + 1, &columns, self.source_stride);
+        prefetch(self.source.get(next).unwrap_or_default());
     }
 
     #[inline(always)]
