@@ -150,6 +150,9 @@ mod tests {
         [host(result)].into_iter().chain(images).chain(vectors).collect()
     }
 
+    type NormRelu =
+        fn(Tensor<4>, Tensor<1>, Tensor<1>, Option<Tensor<4>>, f64) -> (Tensor<4>, [Tensor<1>; 2]);
+
     fn agree(fast: &[Vec<f32>], plain: &[Vec<f32>], tolerance: f64) {
         for (index, (fast, plain)) in fast.iter().zip(plain).enumerate() {
             let error = error(fast, plain);
@@ -178,8 +181,7 @@ mod tests {
             add in any::<bool>(), seed in 0..1u64 << 40,
         ) {
             let shape = [batch, channels, height, width];
-            let of = |function: fn(Tensor<4>, Tensor<1>, Tensor<1>, Option<Tensor<4>>, f64)
-                -> (Tensor<4>, [Tensor<1>; 2])| {
+            let of = |function: NormRelu| {
                 run(seed, [shape; 2], [channels; 2], |image, residual, weight, bias| {
                     function(image, weight, bias, add.then_some(residual), 1e-5).0
                 })
@@ -188,8 +190,7 @@ mod tests {
             // A value on the kink of the ReLU may fall to either side, and its gradient with it.
             agree(&fast[..1], &plain[..1], 1e-5);
             agree(&fast[1..], &plain[1..], 2e-2);
-            let statistics = |function: fn(Tensor<4>, Tensor<1>, Tensor<1>, Option<Tensor<4>>, f64)
-                -> (Tensor<4>, [Tensor<1>; 2])| {
+            let statistics = |function: NormRelu| {
                 let (weight, bias) = (random(seed + 2, [channels]), random(seed + 3, [channels]));
                 let (_, statistics) = function(random(seed, shape), weight, bias, None, 1e-5);
                 statistics.map(host).to_vec()
