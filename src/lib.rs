@@ -37,4 +37,4 @@ pub use photo::{
     save_photo, tensor_to_photo,
 };
 #[cfg(feature = "train")]
-pub use training::{Optimiser, OptimiserConfig, Stepped, cascade_loss};
+pub use training::{ClippedGradients, Optimiser, OptimiserConfig, Stepped, cascade_loss};

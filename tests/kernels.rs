@@ -180,6 +180,20 @@ fn rows_may_be_apart_and_what_is_between_them_is_left_alone() {
 }
 
 #[test]
+fn a_single_row_may_have_any_stride() {
+    let enhancer = published();
+    let dark = noise::<Rgb<u8>>(10, 1, 5, 90);
+    let expected = enhancer.enhance(&dark.clone().into()).unwrap().into_rgb8();
+    for (stride, threads) in [(0, 1), (5, 1), (5, 2), (30, 2), (usize::MAX, 1)] {
+        let mut bright = [0; 30];
+        let source = Frame::<Rgb<u8>>::new(&dark, 10, 1, stride).unwrap();
+        let target = FrameMut::<Rgb<u8>>::new(&mut bright, 10, 1, stride).unwrap();
+        in_threads(threads, || enhancer.enhance_into(source, target)).unwrap();
+        assert_eq!(bright.as_slice(), expected.as_raw(), "stride {stride}");
+    }
+}
+
+#[test]
 fn a_picture_wider_than_a_strip_has_no_seams() {
     let enhancer = published();
     let dark = noise::<Rgb<u8>>(4500, 9, 4, 90);

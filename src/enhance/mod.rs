@@ -6,7 +6,8 @@ pub use frame::{Frame, FrameMut};
 
 use crate::error::{Error, Result};
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectance};
-use crate::ops::cpu::{self, EnhancePixel, Network};
+use crate::ops::FoldedEstimator;
+use crate::ops::cpu::{self, EnhancePixel};
 use crate::ops::functions::{enhance, has_kernel, on_cpu};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -30,8 +31,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Enhancer {
     estimator: IlluminationEstimator,
-    /// The estimator's weights for the one-pass kernel, where the device has it.
-    network: Option<Arc<Network>>,
+    /// The estimator for the one-pass kernel, where the device has it.
+    folded: Option<Arc<FoldedEstimator>>,
     device: Device,
 }
 
@@ -53,8 +54,8 @@ impl Enhancer {
     pub fn new(estimator: IlluminationEstimator, device: &Device) -> Self {
         let device = device.clone().without_autodiff();
         let estimator = estimator.valid().to_device(&device);
-        let network = on_cpu(&device).then(|| Arc::new(estimator.folded()));
-        Self { estimator, network, device }
+        let folded = on_cpu(&device).then(|| Arc::new(estimator.folded()));
+        Self { estimator, folded, device }
     }
 
     /// An enhancer with the weights of a file, of an estimator with the published configuration or
@@ -144,13 +145,13 @@ impl Enhancer {
         if height == 0 || width == 0 {
             return Ok(());
         }
-        match &self.network {
-            Some(network) => {
+        match &self.folded {
+            Some(folded) => {
                 let source_samples =
                     cpu::Samples { samples: source.samples, stride: source.stride };
                 let target_samples =
                     cpu::Samples { samples: target.samples, stride: target.stride };
-                cpu::enhance_pixels::<P>(network, source.size, source_samples, target_samples);
+                cpu::enhance_pixels::<P>(folded.cpu(), source.size, source_samples, target_samples);
                 Ok(())
             }
             None => self.enhance_by_tensors(source, target),
@@ -188,8 +189,8 @@ impl Enhancer {
     /// Illumination and enhanced image of a batch (the paper's section 3.4: one pass of the
     /// estimator, without the calibrator).
     ///
-    /// A NaN spreads to the three pixels around it, as does an infinity; both then count as
-    /// undefined. Values outside `[0, 1]` are computed with as they are.
+    /// A NaN or an infinity makes the result undefined in the 7×7 pixels around it, and nowhere
+    /// else. Values outside `[0, 1]` are computed with as they are.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`, on this enhancer's device
@@ -199,9 +200,9 @@ impl Enhancer {
     pub fn forward(&self, image: Tensor<4>) -> Enhanced {
         let [_, channels, ..] = image.dims();
         assert_eq!(channels, 3, "an image has three channels");
-        match &self.network {
-            Some(network) if has_kernel(&image) && !image.device().is_autodiff() => {
-                let [illumination, reflectance] = enhance(image, network.clone());
+        match &self.folded {
+            Some(folded) if has_kernel(&image) && !image.device().is_autodiff() => {
+                let [illumination, reflectance] = enhance(image, folded.clone());
                 Enhanced { illumination, reflectance }
             }
             _ => self.forward_plain(image),

@@ -63,17 +63,20 @@ impl SmoothnessLoss {
     /// The smallest height and width, in pixels: a smaller image lacks some of the pairs.
     pub const MIN_SIZE: usize = 3;
 
-    /// The loss of an illumination, given the stage input that it was estimated from.
+    /// The loss of an illumination, given the stage input that it was estimated from. A NaN or an
+    /// infinity in either makes it NaN or infinite.
     ///
     /// # Shapes
     /// - `input`, `illumination`: `[batch, 3, height, width]`
     /// - output: `[1]`
     ///
     /// # Panics
-    /// If the two shapes differ, or height or width is below [`Self::MIN_SIZE`].
+    /// If the two shapes differ, there are not three channels, or height or width is below
+    /// [`Self::MIN_SIZE`].
     pub fn forward(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
         let [_, _, height, width] = input.dims();
         assert_eq!(input.dims(), illumination.dims(), "smoothness loss: the shapes differ");
+        assert_eq!(input.dims()[1], 3, "smoothness loss: an image has three channels");
         assert!(
             height >= Self::MIN_SIZE && width >= Self::MIN_SIZE,
             "smoothness loss: the image is {width}×{height}, needs at least {min}×{min} pixels",

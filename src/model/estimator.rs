@@ -1,6 +1,6 @@
 use super::{BatchNorm, Conv3x3, at_least_one};
 use crate::error::Result;
-use crate::ops::cpu::{Network, Weights};
+use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::activation::{relu, sigmoid};
@@ -88,7 +88,7 @@ impl IlluminationEstimator {
     ///
     /// # Panics
     /// If the device fails to deliver them.
-    pub(crate) fn folded(&self) -> Network {
+    pub(crate) fn folded(&self) -> FoldedEstimator {
         let mut block = weights(&self.block_conv);
         let norm = &self.block_norm;
         let [scale, shift] = [&norm.weight, &norm.bias].map(|param| host(param.val()));
@@ -101,7 +101,7 @@ impl IlluminationEstimator {
             block.bias[channel] = (block.bias[channel] - mean[channel]) * factor + shift[channel];
         }
         let [input, output] = [&self.input_conv, &self.output_conv].map(weights);
-        Network::new(&input, &block, &output, self.blocks)
+        FoldedEstimator::new([input, block, output], self.blocks)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The operations on an autodiff backend: forward on the backend below, backward by its gradients.
 
-use super::cpu::{Network, Weighting};
-use super::{SciGradients, SciOps};
+use super::cpu::Weighting;
+use super::{FoldedEstimator, SciGradients, SciOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend};
 use burn_autodiff::Autodiff;
@@ -12,7 +12,10 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use std::sync::Arc;
 
 impl<B: SciOps + SciGradients, C: CheckpointStrategy> SciOps for Autodiff<B, C> {
-    fn enhance(_: FloatTensor<Self>, _: Arc<Network>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    fn enhance(
+        _: FloatTensor<Self>,
+        _: Arc<FoldedEstimator>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("the one-pass kernel is for inference, which has no autodiff device")
     }
 

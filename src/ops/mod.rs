@@ -15,11 +15,42 @@ mod autodiff;
 pub(crate) mod cpu;
 pub(crate) mod functions;
 mod tensors;
+#[cfg(all(test, feature = "flex", feature = "train"))]
+mod tests;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use cpu::{Network, Weighting};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// An estimator's weights for inference, with the block's normalisation folded into its convolution.
+#[derive(Debug)]
+pub(crate) struct FoldedEstimator {
+    /// The convolutions into the features, of the block, and out of the features.
+    pub(crate) layers: [Weights; 3],
+    /// How often the block is applied.
+    pub(crate) blocks: usize,
+    /// The same, arranged for the kernel in main memory.
+    cpu: OnceLock<Network>,
+}
+
+/// A 3×3 convolution's weights, `[outputs, inputs, 3, 3]`, and biases.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+}
+
+impl FoldedEstimator {
+    pub(crate) fn new(layers: [Weights; 3], blocks: usize) -> Self {
+        Self { layers, blocks, cpu: OnceLock::new() }
+    }
+
+    /// The network for the kernel in main memory.
+    pub(crate) fn cpu(&self) -> &Network {
+        self.cpu.get_or_init(|| Network::new(&self.layers, self.blocks))
+    }
+}
 
 /// Operations with a kernel of their own. Tensors are float32.
 #[backend_extension(
@@ -32,7 +63,7 @@ pub(crate) trait SciOps: Backend {
     /// differentiable.
     fn enhance(
         image: FloatTensor<Self>,
-        network: Arc<Network>,
+        estimator: Arc<FoldedEstimator>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]`
@@ -103,11 +134,11 @@ macro_rules! on_cpu {
         impl SciOps for $backend {
             fn enhance(
                 image: FloatTensor<Self>,
-                network: Arc<Network>,
+                estimator: Arc<FoldedEstimator>,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
                 let image = Host::<Self, 4>::new(image);
                 let [illumination, reflectance] =
-                    cpu::enhance_planes(&network, image.shape, image.values());
+                    cpu::enhance_planes(estimator.cpu(), image.shape, image.values());
                 let tensor = |values| Host::<Self, 4>::tensor(values, image.shape);
                 (tensor(illumination), tensor(reflectance))
             }

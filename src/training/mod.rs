@@ -2,4 +2,4 @@
 
 mod step;
 
-pub use step::{Optimiser, OptimiserConfig, Stepped, cascade_loss};
+pub use step::{ClippedGradients, Optimiser, OptimiserConfig, Stepped, cascade_loss};

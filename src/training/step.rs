@@ -85,6 +85,14 @@ pub struct Optimiser {
     max_gradient_norm: f64,
 }
 
+/// The gradients of a loss, scaled down to the largest allowed norm.
+pub struct ClippedGradients {
+    /// A gradient for each parameter that the loss depends on.
+    pub gradients: GradientsParams,
+    /// Their common norm before clipping, `[1]`. Reading it waits for the device.
+    pub norm: Tensor<1>,
+}
+
 /// The result of one optimiser step.
 #[derive(Clone, Debug)]
 pub struct Stepped<M> {
@@ -96,15 +104,28 @@ pub struct Stepped<M> {
 }
 
 impl Optimiser {
-    /// Differentiates `loss`, clips the gradient and moves the module's weights.
+    /// Differentiates `loss` and clips the gradient.
     ///
     /// # Panics
     /// If the loss was not computed on an autodiff device, or reaches none of the module's parameters.
+    pub fn gradients<M: Module>(&self, module: &M, loss: Tensor<1>) -> ClippedGradients {
+        let mut gradients = GradientsParams::from_grads(loss.backward(), module);
+        let norm = clip(module, &mut gradients, self.max_gradient_norm);
+        ClippedGradients { gradients, norm }
+    }
+
+    /// Moves the module's weights against the gradients.
+    pub fn apply<M: Module>(&mut self, module: M, gradients: GradientsParams) -> M {
+        self.adam.step(self.learning_rate, module, gradients)
+    }
+
+    /// [`gradients`](Self::gradients), then [`apply`](Self::apply).
+    ///
+    /// # Panics
+    /// As [`gradients`](Self::gradients).
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> Stepped<M> {
-        let mut gradients = GradientsParams::from_grads(loss.backward(), &module);
-        let gradient_norm = clip(&module, &mut gradients, self.max_gradient_norm);
-        let module = self.adam.step(self.learning_rate, module, gradients);
-        Stepped { module, gradient_norm }
+        let ClippedGradients { gradients, norm } = self.gradients(&module, loss);
+        Stepped { module: self.apply(module, gradients), gradient_norm: norm }
     }
 }
 

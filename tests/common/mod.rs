@@ -79,10 +79,12 @@ pub fn image(seed: u64, shape: [usize; 4], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// The largest absolute difference between two tensors' values.
+/// The largest absolute difference between two tensors' values; NaN if any difference is.
 pub fn largest_difference(left: Tensor<4>, right: Tensor<4>) -> f32 {
     assert_eq!(left.dims(), right.dims());
     let values = |tensor: Tensor<4>| tensor.try_into_vec_as::<f32>().unwrap();
     let pairs = values(left).into_iter().zip(values(right));
-    pairs.map(|(left, right)| (left - right).abs()).fold(0.0, f32::max)
+    pairs
+        .map(|(left, right)| (left - right).abs())
+        .fold(0.0, |largest, next| if next <= largest { largest } else { next })
 }

@@ -5,13 +5,14 @@
 //! output leaves the cache. A band computes its neighbours' edge rows again, so that no band waits
 //! for another, and what comes out does not depend on where the bands are.
 
+use super::super::Weights;
 use super::conv::Kernel;
 use super::rows::{LEFT, Ring, pitch};
 use super::simd::{arch, exp, load, store};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Vectors that are computed together.
 const V: usize = 3;
@@ -28,18 +29,11 @@ pub(crate) struct Network {
     block: Kernel<G>,
     output: Kernel<G>,
     blocks: usize,
-    /// Working memory that is not in use.
     scratch: Mutex<Vec<Scratch>>,
 }
 
-/// A 3×3 convolution's weights, `[outputs, inputs, 3, 3]`, and biases.
-pub(crate) struct Weights {
-    pub(crate) weight: Vec<f32>,
-    pub(crate) bias: Vec<f32>,
-}
-
 impl Network {
-    pub(crate) fn new(input: &Weights, block: &Weights, output: &Weights, blocks: usize) -> Self {
+    pub(crate) fn new([input, block, output]: &[Weights; 3], blocks: usize) -> Self {
         let channels = input.bias.len();
         // Features that do not exist are zero: their weights are, in and out.
         let filled = channels.next_multiple_of(G);
@@ -60,6 +54,11 @@ impl Network {
             blocks,
             scratch: Mutex::default(),
         }
+    }
+
+    /// Working memory that is not in use. It has no state that a panic could break.
+    fn idle(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many pixels the network sees to each side: one for every convolution.
@@ -104,11 +103,11 @@ pub(crate) fn enhance<B: Band>(
     bands: impl IndexedParallelIterator<Item = B>,
 ) {
     bands.enumerate().for_each(|(index, band)| {
-        let mut scratch = network.scratch.lock().unwrap().pop().unwrap_or_default();
+        let mut scratch = network.idle().pop().unwrap_or_default();
         let top = index * rows;
         let rows = top..(top + rows).min(height);
         arch().dispatch(Walk { network, size: [height, width], rows, band, scratch: &mut scratch });
-        network.scratch.lock().unwrap().push(scratch);
+        network.idle().push(scratch);
     });
 }
 

@@ -13,7 +13,7 @@ mod rows;
 mod simd;
 mod smoothness;
 
-pub(crate) use enhance::{Network, Weights};
+pub(crate) use enhance::Network;
 pub use pixels::EnhancePixel;
 pub(crate) use smoothness::{Weighting, smoothness};
 
@@ -39,13 +39,17 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
         return;
     }
     let rows = band_rows(height);
-    let used = (height - 1) * target.stride + width * usize::from(P::CHANNEL_COUNT);
-    let bands = target.samples[..used].par_chunks_mut(rows * target.stride).enumerate();
+    let row = width * usize::from(P::CHANNEL_COUNT);
+    // A single row has no next one, and its stride may be anything.
+    let stride = |stride: usize| if height == 1 { row } else { stride };
+    let (source_stride, target_stride) = (stride(source.stride), stride(target.stride));
+    let used = (height - 1) * target_stride + row;
+    let bands = target.samples[..used].par_chunks_mut(rows * target_stride).enumerate();
     let bands = bands.map(|(index, band)| Interleaved::<P> {
         source: source.samples,
-        source_stride: source.stride,
+        source_stride,
         target: band,
-        target_stride: target.stride,
+        target_stride,
         top: index * rows,
     });
     enhance::enhance(network, size, rows, bands);

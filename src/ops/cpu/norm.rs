@@ -160,6 +160,12 @@ impl WithSimd for Squares<'_> {
     }
 }
 
+/// Keeps a NaN, which `max` would make a 0: training must notice it.
+#[inline(always)]
+fn relu(value: f32) -> f32 {
+    if value <= 0.0 { 0.0 } else { value }
+}
+
 struct Forward<'a> {
     values: &'a [f32],
     channel: Channel,
@@ -176,11 +182,11 @@ impl WithSimd for Forward<'_> {
         if let Some(residual) = self.residual {
             let values = self.values.iter().zip(residual);
             for (result, (value, residual)) in self.result.iter_mut().zip(values) {
-                *result = (value * scale + shift).max(0.0) + residual;
+                *result = relu(value * scale + shift) + residual;
             }
         } else {
             for (result, value) in self.result.iter_mut().zip(self.values) {
-                *result = (value * scale + shift).max(0.0);
+                *result = relu(value * scale + shift);
             }
         }
     }
@@ -207,7 +213,8 @@ impl WithSimd for Sums<'_> {
             let (gradients, gradient_rest) = S::as_simd_f32s(gradient);
             let (mut sum, mut product) = (zero, zero);
             for (value, gradient) in vectors.iter().zip(gradients) {
-                let output = simd.mul_add_e_f32s(*value, scales, shifts);
+                // Rounded twice, as everywhere here: all must agree on which side of 0 it is.
+                let output = simd.add_f32s(simd.mul_f32s(*value, scales), shifts);
                 let on = simd.greater_than_f32s(output, zero);
                 let passed = simd.select_f32s(on, *gradient, zero);
                 sum = simd.add_f32s(sum, passed);

@@ -5,7 +5,7 @@ use pulp::{Arch, Simd};
 use std::sync::OnceLock;
 
 /// The instruction set that the kernels run on: the best that the processor has, or the one that
-/// the environment variable `SCI_SIMD` names (`plain`, `avx2`, `avx512`; for measurements).
+/// the environment variable `SCI_SIMD` names, for measurements (`plain`, `avx2`).
 pub(crate) fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(|| match std::env::var("SCI_SIMD").as_deref() {

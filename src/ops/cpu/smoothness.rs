@@ -79,7 +79,7 @@ pub(crate) fn smoothness(
     }
 }
 
-/// Rows per chunk of the conversions.
+/// Values that a thread converts at a time: whole triples.
 const CHUNK: usize = 3 << 12;
 
 fn convert_triples(values: &[f32], matrix: [[f32; 3]; 3], offset: [f32; 3]) -> Vec<f32> {
@@ -218,6 +218,8 @@ impl Band<'_> {
                         change = simd.add_f32s(change, simd.abs_f32s(difference[3 + channel]));
                     }
                     let weight = exp(simd, simd.mul_f32s(distance, decay));
+                    // The exponential is always finite; a distance that is not must not get lost.
+                    let weight = simd.mul_add_e_f32s(distance, zero, weight);
                     let weight = simd.mul_f32s(weight, share);
                     let part = simd.mul_f32s(weight, change);
                     tile_loss = simd.add_f32s(tile_loss, part);

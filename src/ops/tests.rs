@@ -1,0 +1,309 @@
+//! The kernels against the plain functions, on every CPU backend that is compiled in.
+
+use super::functions::{conv3x3, conv3x3_plain, norm_relu, norm_relu_plain};
+use crate::loss::{SmoothnessLossConfig, YcbcrLayout, fidelity};
+use burn::tensor::{Device, Tensor, TensorData};
+use proptest::prelude::*;
+
+fn devices() -> Vec<Device> {
+    let names = crate::device_names().into_iter();
+    let names = names.filter(|name| ["cpu", "ndarray"].contains(name));
+    names.map(|name| crate::open_device(name).unwrap()).collect()
+}
+
+fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+/// Random numbers in `[-1, 1)`, the same for a seed.
+fn random<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().unwrap()
+}
+
+/// What the operations are tested on: two images and two vectors, from a seed.
+#[derive(Clone, Copy)]
+struct Arguments {
+    seed: u64,
+    images: [[usize; 4]; 2],
+    vectors: [usize; 2],
+}
+
+impl Arguments {
+    /// Result and gradients of a function, weighted with a random tensor so that every element has
+    /// a gradient of its own. An argument that is not used has an empty gradient.
+    fn run(
+        self,
+        device: &Device,
+        function: impl Fn(Tensor<4>, Tensor<4>, Tensor<1>, Tensor<1>) -> Tensor<4>,
+    ) -> Vec<Vec<f32>> {
+        let device = &device.clone().autodiff();
+        let Self { seed, images: [a, b], vectors: [c, d] } = self;
+        let [a, b] =
+            [(seed, a), (seed + 1, b)].map(|(seed, s)| random(seed, s, device).require_grad());
+        let [c, d] = [(seed + 2, c), (seed + 3, d)]
+            .map(|(seed, n)| random(seed, [n], device).require_grad());
+        let result = function(a.clone(), b.clone(), c.clone(), d.clone());
+        let weights = random(seed + 4, result.dims(), device);
+        let gradients = (result.clone() * weights).sum().backward();
+        let images = [a, b].map(|tensor| tensor.grad(&gradients).map(host).unwrap_or_default());
+        let vectors = [c, d].map(|tensor| tensor.grad(&gradients).map(host).unwrap_or_default());
+        [host(result)].into_iter().chain(images).chain(vectors).collect()
+    }
+
+    /// Compares gradients with the change of the result when one element moves a little.
+    fn slopes(
+        self,
+        device: &Device,
+        function: impl Fn(Tensor<4>, Tensor<4>, Tensor<1>, Tensor<1>) -> Tensor<4>,
+    ) {
+        let gradients = self.run(device, &function);
+        let Self { seed, images: [a, b], vectors: [c, d] } = self;
+        let sizes = [a.to_vec(), b.to_vec(), vec![c], vec![d]];
+        let arguments = vec![
+            host(random(seed, a, device)),
+            host(random(seed + 1, b, device)),
+            host(random(seed + 2, [c], device)),
+            host(random(seed + 3, [d], device)),
+        ];
+        let value = |arguments: &[Vec<f32>]| -> f64 {
+            let data = |i: usize| TensorData::new(arguments[i].clone(), sizes[i].clone());
+            let result = function(
+                Tensor::from_data(data(0), device),
+                Tensor::from_data(data(1), device),
+                Tensor::from_data(data(2), device),
+                Tensor::from_data(data(3), device),
+            );
+            let weights = host(random(seed + 4, result.dims(), device));
+            host(result).iter().zip(weights).map(|(a, b)| f64::from(*a) * f64::from(b)).sum()
+        };
+        for (argument, gradient) in gradients[1..].iter().enumerate() {
+            for index in (0..gradient.len()).step_by(gradient.len() / 7 + 1) {
+                let moved = |step: f32| {
+                    let mut arguments = arguments.clone();
+                    arguments[argument][index] += step;
+                    value(&arguments)
+                };
+                let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                let gradient = f64::from(gradient[index]);
+                let size = slope.abs().max(gradient.abs()).max(0.05);
+                assert!(
+                    (slope - gradient).abs() < 0.03 * size,
+                    "argument {argument}, element {index}: {gradient} is not {slope}"
+                );
+            }
+        }
+    }
+}
+
+/// Each list differs from its counterpart by at most `tolerance` of that one's L2 norm.
+fn agree(fast: &[Vec<f32>], plain: &[Vec<f32>], tolerance: f64) {
+    for (index, (fast, plain)) in fast.iter().zip(plain).enumerate() {
+        assert_eq!(fast.len(), plain.len());
+        let square = |value: f32| f64::from(value) * f64::from(value);
+        let difference: f64 = fast.iter().zip(plain).map(|(a, b)| square(a - b)).sum();
+        let size: f64 = plain.iter().map(|value| square(*value)).sum();
+        let error = (difference / size.max(1e-12)).sqrt();
+        assert!(error < tolerance, "{index}: {error}");
+    }
+}
+
+type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>;
+type NormRelu =
+    fn(Tensor<4>, Tensor<1>, Tensor<1>, Option<Tensor<4>>, f64) -> (Tensor<4>, [Tensor<1>; 2]);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn convolution_and_its_gradients(
+        batch in 1..4usize, inputs in 1..18usize, outputs in 1..18usize,
+        height in 1..40usize, width in 1..80usize, seed in 0..1u64 << 40,
+    ) {
+        let images = [[batch, inputs, height, width], [outputs, inputs, 3, 3]];
+        let arguments = Arguments { seed, images, vectors: [outputs, 1] };
+        for device in devices() {
+            let of = |function: Conv| {
+                arguments.run(&device, |image, weight, bias, _| function(image, weight, bias))
+            };
+            agree(&of(conv3x3), &of(conv3x3_plain), 1e-5);
+        }
+    }
+
+    #[test]
+    fn normalisation_and_its_gradients(
+        batch in 1..4usize, channels in 1..18usize, height in 1..90usize, width in 2..90usize,
+        add in any::<bool>(), seed in 0..1u64 << 40,
+    ) {
+        let shape = [batch, channels, height, width];
+        let arguments = Arguments { seed, images: [shape; 2], vectors: [channels; 2] };
+        for device in devices() {
+            let of = |function: NormRelu, shift: f32| {
+                arguments.run(&device, |image, residual, weight, bias| {
+                    // With a shift of 20, channels are either wholly passed or wholly cut off, and
+                    // no value is near the kink, where rounding decides about its gradient.
+                    let bias = bias.clone().sign() * shift + bias;
+                    function(image, weight, bias, add.then_some(residual), 1e-5).0
+                })
+            };
+            agree(&of(norm_relu, 20.0), &of(norm_relu_plain, 20.0), 2e-4);
+            let (fast, plain) = (of(norm_relu, 0.0), of(norm_relu_plain, 0.0));
+            agree(&fast[..1], &plain[..1], 1e-5);
+            agree(&fast[1..], &plain[1..], 2e-2);
+            let statistics = |function: NormRelu| {
+                let [weight, bias] = [2, 3].map(|n| random(seed + n, [channels], &device));
+                let image = random(seed, shape, &device);
+                function(image, weight, bias, None, 1e-5).1.map(host).to_vec()
+            };
+            agree(&statistics(norm_relu), &statistics(norm_relu_plain), 1e-4);
+        }
+    }
+
+    #[test]
+    fn smoothness_and_its_gradients(
+        batch in 1..4usize, height in 3..90usize, width in 3..90usize,
+        sigma in 0.05..12.0f64, per_pixel in any::<bool>(), seed in 0..1u64 << 40,
+    ) {
+        let images = [[batch, 3, height, width]; 2];
+        let arguments = Arguments { seed, images, vectors: [1; 2] };
+        let ycbcr = if per_pixel { YcbcrLayout::PerPixel } else { YcbcrLayout::Reference };
+        let loss = SmoothnessLossConfig { sigma, ycbcr }.init().unwrap();
+        for device in devices() {
+            let of = |plain: bool| {
+                arguments.run(&device, |input, illumination, _, _| {
+                    let loss = match plain {
+                        true => loss.forward_plain(input, illumination),
+                        false => loss.forward(input, illumination),
+                    };
+                    loss.reshape([1; 4])
+                })
+            };
+            agree(&of(false), &of(true), 2e-4);
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit(
+        height in 3..70usize, width in 3..70usize, seed in 0..1u64 << 40,
+    ) {
+        let images = [[2, 8, height, width], [3, 8, 3, 3]];
+        let arguments = Arguments { seed, images, vectors: [3, 8] };
+        for device in devices() {
+            let results = [1, 2, 5].map(|threads| in_threads(threads, || {
+                arguments.run(&device, |image, weight, bias, shift| {
+                    let scale = shift.clone() + 2.0;
+                    let (image, _) = norm_relu(image.clone(), scale, shift, Some(image), 1e-5);
+                    let image = conv3x3(image, weight, bias);
+                    let loss = SmoothnessLossConfig::new().init().unwrap();
+                    let fidelity = fidelity(image.clone(), image.clone() * 0.5);
+                    (loss.forward(image.clone(), image) + fidelity).reshape([1; 4])
+                })
+            }));
+            prop_assert!(results[0] == results[1] && results[0] == results[2]);
+        }
+    }
+}
+
+#[test]
+fn the_fidelity_of_a_large_picture_does_not_depend_on_threads() {
+    for device in devices() {
+        let [input, light] = [1, 2].map(|seed| random(seed, [1, 3, 1300, 1300], &device));
+        let results =
+            [1, 2, 5].map(|n| in_threads(n, || host(fidelity(input.clone(), light.clone()))));
+        assert!(results[0] == results[1] && results[0] == results[2], "{results:?}");
+    }
+}
+
+#[test]
+fn gradients_are_the_slopes() {
+    let seed = 77;
+    for device in devices() {
+        let images = [[2, 3, 5, 7], [4, 3, 3, 3]];
+        Arguments { seed, images, vectors: [4, 1] }
+            .slopes(&device, |image, weight, bias, _| conv3x3(image, weight, bias));
+        // With a shift that keeps every value away from the kink of the ReLU, on both of its sides.
+        for side in [3.0, -3.0] {
+            Arguments { seed, images: [[2, 2, 5, 6]; 2], vectors: [2; 2] }.slopes(
+                &device,
+                |image, residual, weight, bias| {
+                    norm_relu(image, weight * 0.2, bias * 0.1 + side, Some(residual), 1e-5).0
+                },
+            );
+        }
+        for ycbcr in [YcbcrLayout::Reference, YcbcrLayout::PerPixel] {
+            let loss = SmoothnessLossConfig { sigma: 0.7, ycbcr }.init().unwrap();
+            Arguments { seed, images: [[1, 3, 4, 5]; 2], vectors: [1; 2] }.slopes(
+                &device,
+                |input, illumination, _, _| {
+                    // Spread out, so that a step leads over no kink of an absolute value.
+                    loss.forward(input, illumination * 10.0).reshape([1; 4])
+                },
+            );
+        }
+    }
+}
+
+/// Training must notice what is not a number, as it does with Burn's own operations.
+#[test]
+fn what_is_not_a_number_is_not_swallowed() {
+    for device in devices() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let image = random(1, [1, 3, 9, 20], &device);
+            let mut values = host(image.clone());
+            values[9 * 20 + 4 * 20 + 10] = bad;
+            let broken: Tensor<4> =
+                Tensor::from_data(TensorData::new(values, [1, 3, 9, 20]), &device);
+            let unreal = |tensor: Tensor<4>| -> Vec<bool> {
+                host(tensor).iter().map(|value| !value.is_finite()).collect()
+            };
+
+            let (weight, bias) = (random(2, [4, 3, 3, 3], &device), random(3, [4], &device));
+            let of =
+                |function: Conv| unreal(function(broken.clone(), weight.clone(), bias.clone()));
+            assert_eq!(of(conv3x3), of(conv3x3_plain));
+            assert_eq!(of(conv3x3).iter().filter(|unreal| **unreal).count(), 4 * 9);
+
+            let (weight, bias) = (random(4, [3], &device) + 2.0, random(5, [3], &device));
+            let of = |function: NormRelu| {
+                unreal(function(broken.clone(), weight.clone(), bias.clone(), None, 1e-5).0)
+            };
+            assert_eq!(of(norm_relu)[9 * 20..], of(norm_relu_plain)[9 * 20..]);
+            assert!(of(norm_relu)[9 * 20..2 * 9 * 20].iter().all(|unreal| *unreal));
+
+            let loss = SmoothnessLossConfig::new().init().unwrap();
+            for (input, light) in [(&broken, &image), (&image, &broken)] {
+                let value = host(loss.forward(input.clone(), light.clone()));
+                assert!(!value[0].is_finite(), "{value:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the image has another number of channels")]
+fn a_convolution_of_another_number_of_channels_panics() {
+    let device = Device::flex();
+    let [image, weight] = [[1, 1, 5, 5], [4, 3, 3, 3]].map(|shape| random(1, shape, &device));
+    conv3x3(image, weight, random(2, [4], &device));
+}
+
+#[test]
+#[should_panic(expected = "the residual has another shape")]
+fn a_residual_of_another_shape_panics() {
+    let device = Device::flex();
+    let [image, residual] = [[1, 2, 5, 5], [1, 2, 5, 4]].map(|shape| random(1, shape, &device));
+    let vector = random(2, [2], &device);
+    norm_relu(image, vector.clone(), vector, Some(residual), 1e-5);
+}
