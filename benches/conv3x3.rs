@@ -1,5 +1,7 @@
 //! Times the 3×3 convolution of the calibrator, 16 to 16 channels at 600×400:
-//! `conv3x3/<backend>/forward` and `conv3x3/<backend>/forward_backward`.
+//! `conv3x3/<backend>/forward` and `conv3x3/<backend>/forward_backward`, with `/threads-1` on a single thread.
+
+mod common;
 
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -16,19 +18,16 @@ fn conv3x3(criterion: &mut Criterion) {
             let image: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
             // What the loss would send back.
             let slope: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
-            group.bench_function(id, |bencher| {
-                bencher.iter(|| {
-                    let result = if id == "forward" {
-                        conv.forward(image.clone())
-                    } else {
-                        let image = image.clone().require_grad();
-                        let gradients =
-                            (conv.forward(image.clone()) * slope.clone()).sum().backward();
-                        image.grad(&gradients).unwrap()
-                    };
-                    device.sync().unwrap();
-                    result
-                });
+            common::on_threads(&mut group, id, &mut || {
+                let result = if id == "forward" {
+                    conv.forward(image.clone())
+                } else {
+                    let image = image.clone().require_grad();
+                    let loss = (conv.forward(image.clone()) * slope.clone()).sum();
+                    image.grad(&loss.backward()).unwrap()
+                };
+                device.sync().unwrap();
+                result
             });
         }
     }

@@ -1,5 +1,7 @@
-//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`, with
-//! `/threads-1` on a single thread) and tensors (`enhance/tensor/<backend>/<width>x<height>`).
+//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`) and
+//! tensors (`enhance/tensor/<backend>/<width>x<height>`); with `/threads-1` on a single thread.
+
+mod common;
 
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -16,7 +18,6 @@ fn enhancer(device: &str) -> Option<Enhancer> {
 
 fn bytes(criterion: &mut Criterion) {
     let Some(enhancer) = enhancer("cpu") else { return };
-    let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("enhance/rgb8");
     group.sample_size(20);
     for (width, height) in SIZES {
@@ -28,10 +29,7 @@ fn bytes(criterion: &mut Criterion) {
             enhancer.enhance_into(source, target).unwrap();
         };
         group.throughput(Throughput::Elements((width * height) as u64));
-        group.bench_function(format!("{width}x{height}"), |bencher| bencher.iter(&mut enhance));
-        group.bench_function(format!("{width}x{height}/threads-1"), |bencher| {
-            single.install(|| bencher.iter(&mut enhance));
-        });
+        common::on_threads(&mut group, &format!("{width}x{height}"), &mut enhance);
     }
 }
 
@@ -44,12 +42,10 @@ fn tensors(criterion: &mut Criterion) {
             let range = Distribution::Uniform(0.0, 0.4);
             let dark = Tensor::random([1, 3, height, width], range, enhancer.device());
             group.throughput(Throughput::Elements((width * height) as u64));
-            group.bench_function(format!("{width}x{height}"), |bencher| {
-                bencher.iter(|| {
-                    let enhanced = enhancer.forward(dark.clone());
-                    enhancer.device().sync().unwrap();
-                    enhanced
-                });
+            common::on_threads(&mut group, &format!("{width}x{height}"), &mut || {
+                let enhanced = enhancer.forward(dark.clone());
+                enhancer.device().sync().unwrap();
+                enhanced
             });
         }
     }

@@ -1,4 +1,7 @@
-//! Times the training loss of one stage, forward and backward: `loss/<backend>/600x400`.
+//! Times the training loss of one stage, forward and backward: `loss/<backend>/600x400`,
+//! with `/threads-1` on a single thread.
+
+mod common;
 
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -13,15 +16,13 @@ fn loss(criterion: &mut Criterion) {
         let (input, illumination) = (random(), random());
         let mut group = criterion.benchmark_group(format!("loss/{name}"));
         group.sample_size(10);
-        group.bench_function("600x400", |bencher| {
-            bencher.iter(|| {
-                let input: Tensor<4> = input.clone().require_grad();
-                let illumination = illumination.clone().require_grad();
-                let gradients = loss.forward(input.clone(), illumination.clone()).backward();
-                let both = (input.grad(&gradients), illumination.grad(&gradients));
-                device.sync().unwrap();
-                both
-            });
+        common::on_threads(&mut group, "600x400", &mut || {
+            let input: Tensor<4> = input.clone().require_grad();
+            let illumination = illumination.clone().require_grad();
+            let gradients = loss.forward(input.clone(), illumination.clone()).backward();
+            let both = (input.grad(&gradients), illumination.grad(&gradients));
+            device.sync().unwrap();
+            both
         });
     }
 }

@@ -1,6 +1,8 @@
 //! Times one optimiser step of the published training, batch 1, three stages:
 //! `train_step/<backend>/600x400`, with `/threads-1` on a single thread.
 
+mod common;
+
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use sci_burn::{
@@ -9,7 +11,6 @@ use sci_burn::{
 
 fn train_step(criterion: &mut Criterion) {
     let loss = SciLossConfig::new().init().unwrap();
-    let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for name in device_names() {
         let Ok(device) = open_device(name) else { continue };
         let device = device.autodiff();
@@ -24,10 +25,7 @@ fn train_step(criterion: &mut Criterion) {
         };
         let mut group = criterion.benchmark_group(format!("train_step/{name}"));
         group.sample_size(10);
-        group.bench_function("600x400", |bencher| bencher.iter(&mut step));
-        group.bench_function("600x400/threads-1", |bencher| {
-            single.install(|| bencher.iter(&mut step));
-        });
+        common::on_threads(&mut group, "600x400", &mut step);
     }
 }
 
