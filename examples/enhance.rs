@@ -72,7 +72,9 @@ fn run(options: &Options) -> Result<bool> {
         [_] if refused.is_empty() => {}
         _ => {
             let done = jobs.len() - failed;
-            println!("{done} photographs enhanced, in {}", options.output.display());
+            if done > 0 {
+                println!("{done} photographs enhanced, in {}", options.output.display());
+            }
             if failed > 0 {
                 eprintln!("error: {failed} photographs failed");
             }

@@ -87,10 +87,9 @@ fn load<M: Module>(
     path: &Path,
 ) -> Result<M> {
     let mut stored = format::read(path)?;
-    for (network, counts) in
-        ["estimator", "calibrator"].into_iter().zip(blocks.iter().zip(stored.blocks))
-    {
-        if let (Some(expected), Some(found)) = (*counts.0, counts.1)
+    let counts = blocks.into_iter().zip(stored.blocks);
+    for (network, counts) in ["estimator", "calibrator"].into_iter().zip(counts) {
+        if let (Some(expected), Some(found)) = counts
             && expected != found
         {
             return Err(Error::BlockCount { path: path.to_owned(), network, expected, found });
