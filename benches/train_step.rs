@@ -6,7 +6,7 @@ mod common;
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use sci_burn::{
-    OptimiserConfig, SciCascadeConfig, SciLossConfig, cascade_loss, device_names, open_device,
+    Batch, OptimiserConfig, SciCascadeConfig, SciLossConfig, device_names, open_device,
 };
 
 fn train_step(criterion: &mut Criterion) {
@@ -15,12 +15,12 @@ fn train_step(criterion: &mut Criterion) {
         let Ok(device) = open_device(name) else { continue };
         let device = device.autodiff();
         let image = Tensor::random([1, 3, 400, 600], Distribution::Uniform(0.0, 0.3), &device);
-        let mut cascade = Some(SciCascadeConfig::new().init(&device).unwrap());
-        let mut optimiser = OptimiserConfig::new().init().unwrap();
+        let cascade = SciCascadeConfig::new().init(&device).unwrap();
+        let mut learner = OptimiserConfig::new().learner(cascade, loss.clone()).unwrap();
         let mut step = || {
-            let module = cascade.take().unwrap();
-            let loss = cascade_loss(&module, &loss, image.clone());
-            cascade = Some(optimiser.step(module, loss).module);
+            let output = learner.train_step(Batch::new(image.clone()));
+            learner.lr_step();
+            learner.optimizer_step(output.grads);
             device.sync().unwrap();
         };
         let mut group = criterion.benchmark_group(format!("train_step/{name}"));

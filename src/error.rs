@@ -141,6 +141,40 @@ pub enum Error {
         available: String,
     },
 
+    /// The folder of a run belongs to another training.
+    #[error("{} is a run with `{setting}` {theirs}, not {ours}", path.display())]
+    OtherRun {
+        /// The run's folder.
+        path: PathBuf,
+        /// The first setting that differs.
+        setting: String,
+        /// What was asked for.
+        ours: String,
+        /// What the run was begun with.
+        theirs: String,
+    },
+
+    /// A training diverged.
+    #[error(
+        "the {what} is not a finite number in epoch {epoch}, step {step} ({photos}); {}",
+        match checkpoint {
+            Some(path) => format!("the last good checkpoint is {}", path.display()),
+            None => "there is no checkpoint yet".to_owned(),
+        }
+    )]
+    NotFinite {
+        /// The loss or the gradient.
+        what: &'static str,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step of the epoch, from 1.
+        step: usize,
+        /// The photographs of the step.
+        photos: String,
+        /// The model of the last checkpoint before, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+
     /// The device is not there, or does not work.
     #[error("device `{name}` is not available: {reason}; use `--device cpu` or install a driver")]
     DeviceUnavailable {

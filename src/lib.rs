@@ -2,6 +2,8 @@
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "train")]
+mod data;
 mod device;
 mod enhance;
 mod error;
@@ -21,11 +23,14 @@ mod weights;
 // Their types are part of this crate's interface.
 pub use {burn, image};
 
+#[cfg(feature = "train")]
+pub use data::{Batch, Darken, Origin, Sampling, SamplingConfig};
 pub use device::{device_names, open_device};
 pub use enhance::{Enhanced, Enhancer, Frame, FrameMut};
 pub use error::{Error, Result};
 pub use loss::{
-    SciLoss, SciLossConfig, SmoothnessLoss, SmoothnessLossConfig, YcbcrLayout, fidelity, to_ycbcr,
+    LossTerms, SciLoss, SciLossConfig, SmoothnessLoss, SmoothnessLossConfig, YcbcrLayout, fidelity,
+    to_ycbcr,
 };
 pub use model::{
     BatchNorm, Conv3x3, Estimate, IlluminationEstimator, IlluminationEstimatorConfig, SciCascade,
@@ -37,4 +42,8 @@ pub use photo::{
     save_photo, tensor_to_photo,
 };
 #[cfg(feature = "train")]
-pub use training::{ClippedGradients, Optimiser, OptimiserConfig, Stepped, cascade_loss};
+pub use training::{
+    EpochMetrics, Exposure, FineTuningConfig, Lazy, Listener, Measured, OptimiserConfig, Run,
+    StepValues, Trainable, Trained, Training, TrainingConfig, TrainingEvent, Value, Watch,
+    fine_tune, train,
+};

@@ -7,11 +7,12 @@
 mod common;
 
 use burn::module::Param;
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
 use common::{Stored, stages, stored};
 use sci_burn::{
-    BatchNorm, Conv3x3, Enhancer, OptimiserConfig, SciCascade, SciCascadeConfig, SciLoss,
-    SciLossConfig, YcbcrLayout, cascade_loss, fidelity, to_ycbcr,
+    Batch, BatchNorm, Conv3x3, Enhancer, OptimiserConfig, SciCascade, SciCascadeConfig, SciLoss,
+    SciLossConfig, YcbcrLayout, fidelity, to_ycbcr,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,31 +75,29 @@ fn check(comparison: &mut Comparison, path: &Path, device: &Device) {
     let loss = SciLossConfig::new().init().unwrap();
     check_loss(comparison, &loss, &training);
 
-    // Gradients at the initial weights.
-    let gradients = cascade_loss(&initial, &loss, input.tensor(&training)).backward();
-    for (name, gradient) in named_gradients(&initial, &gradients) {
-        let name = format!("grad.{name}");
-        match gradient {
-            Some(gradient) => comparison.values(&name, gradient),
-            None => assert!(!comparison.truth.contains_key(&name), "{name}: no gradient"),
-        }
-    }
-
-    // Five optimiser steps.
-    let mut optimiser = OptimiserConfig::new().init().unwrap();
-    let mut cascade = initial_weights(&comparison.truth, stages(path), &training);
+    // Gradients at the initial weights, and five optimiser steps: the steps that `train` makes.
+    let cascade = initial_weights(&comparison.truth, stages(path), &training);
+    let mut learner = OptimiserConfig::new().learner(cascade, loss).unwrap();
     let mut losses = Vec::new();
     for step in 0..5 {
-        let loss = cascade_loss(&cascade, &loss, input.tensor(&training));
-        losses.push(f64::from(loss.clone().into_scalar::<f32>()));
-        let stepped = optimiser.step(cascade, loss);
-        cascade = stepped.module;
+        let output = learner.train_step(Batch::new(input.tensor(&training)));
+        let measured = output.item.wait().unwrap().value;
+        losses.push(measured.loss);
         if step == 0 {
-            comparison.tensor("grad_norm", stepped.gradient_norm);
+            comparison.values("grad_norm", vec![measured.gradient_norm]);
+            for (name, gradient) in named_gradients(&learner.model().network, &output.grads) {
+                let name = format!("grad.{name}");
+                match gradient {
+                    Some(gradient) => comparison.values(&name, gradient),
+                    None => assert!(!comparison.truth.contains_key(&name), "{name}: no gradient"),
+                }
+            }
         }
+        learner.lr_step();
+        learner.optimizer_step(output.grads);
     }
     comparison.values("trajectory.losses", losses);
-    comparison.weights("final", &cascade);
+    comparison.weights("final", &learner.model().network);
 }
 
 /// The loss and its gradients at a random illumination.
@@ -140,9 +139,15 @@ fn initial_weights(truth: &BTreeMap<String, Stored>, stages: usize, device: &Dev
 }
 
 /// Each parameter's gradient under its PyTorch name.
-fn named_gradients(cascade: &SciCascade, gradients: &Gradients) -> Vec<(String, Option<Vec<f64>>)> {
-    fn values<const D: usize>(param: &Param<Tensor<D>>, gradients: &Gradients) -> Option<Vec<f64>> {
-        Some(host(param.val().grad(gradients)?))
+fn named_gradients(
+    cascade: &SciCascade,
+    gradients: &GradientsParams,
+) -> Vec<(String, Option<Vec<f64>>)> {
+    fn values<const D: usize>(
+        param: &Param<Tensor<D>>,
+        gradients: &GradientsParams,
+    ) -> Option<Vec<f64>> {
+        Some(host(gradients.get::<D>(param.id)?))
     }
     let mut named = Vec::new();
     let mut conv = |name: &str, layer: &Conv3x3| {

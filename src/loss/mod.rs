@@ -6,6 +6,6 @@ mod smoothness;
 mod ycbcr;
 
 pub use fidelity::fidelity;
-pub use sci::{SciLoss, SciLossConfig};
+pub use sci::{LossTerms, SciLoss, SciLossConfig};
 pub use smoothness::{SmoothnessLoss, SmoothnessLossConfig};
 pub use ycbcr::{YcbcrLayout, to_ycbcr};

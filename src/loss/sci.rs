@@ -40,6 +40,17 @@ pub struct SciLoss {
     smoothness: SmoothnessLoss,
 }
 
+/// A loss and what it is made of. All are `[1]`.
+#[derive(Clone, Debug)]
+pub struct LossTerms {
+    /// What is minimised: the fidelity times its weight, plus the smoothness.
+    pub total: Tensor<1>,
+    /// How far the illumination is from the stage input (`L_f`).
+    pub fidelity: Tensor<1>,
+    /// How much the illumination changes where the stage input does not (`L_s`).
+    pub smoothness: Tensor<1>,
+}
+
 impl SciLoss {
     /// The loss of one stage.
     ///
@@ -50,7 +61,20 @@ impl SciLoss {
     /// # Panics
     /// If the two shapes differ, or height or width is below [`SmoothnessLoss::MIN_SIZE`].
     pub fn forward(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
+        self.terms(input, illumination).total
+    }
+
+    /// The loss of one stage, and its two terms.
+    ///
+    /// # Shapes
+    /// - `input`, `illumination`: `[batch, 3, height, width]`
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn terms(&self, input: Tensor<4>, illumination: Tensor<4>) -> LossTerms {
         let smoothness = self.smoothness.forward(input.clone(), illumination.clone());
-        fidelity(input, illumination) * self.fidelity_weight + smoothness
+        let fidelity = fidelity(input, illumination);
+        let total = fidelity.clone() * self.fidelity_weight + smoothness.clone();
+        LossTerms { total, fidelity, smoothness }
     }
 }

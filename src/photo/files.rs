@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 use crate::file;
 use image::codecs::jpeg::JpegEncoder;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -26,15 +26,7 @@ pub fn is_photo(path: impl AsRef<Path>) -> bool {
 /// [`Error::Read`] where the file is missing, damaged, in no known format, or larger than the
 /// `image` crate's default limits allow (512 MiB of pixels).
 pub fn open_photo(path: impl AsRef<Path>) -> Result<DynamicImage> {
-    let path = path.as_ref();
-    let failed = |reason: String| Error::Read { path: path.to_owned(), reason };
-    let reader = ImageReader::open(path).map_err(|error| failed(error.to_string()))?;
-    let reader = reader.with_guessed_format().map_err(|error| failed(error.to_string()))?;
-    if reader.format().is_none() {
-        return Err(failed(format!("not a photograph in a known format ({EXPECTED})")));
-    }
-    let decode = || {
-        let mut decoder = reader.into_decoder()?;
+    decode(path.as_ref(), |mut decoder| {
         // A header can claim any size; nothing is allocated on its word alone.
         let mut limits = Limits::default();
         limits.reserve(decoder.total_bytes())?;
@@ -43,8 +35,32 @@ pub fn open_photo(path: impl AsRef<Path>) -> Result<DynamicImage> {
         let mut photo = DynamicImage::from_decoder(decoder)?;
         photo.apply_orientation(orientation);
         Ok(photo)
-    };
-    decode().map_err(|error: image::ImageError| failed(Error::first_line(error)))
+    })
+}
+
+/// Width and height of a photograph, upright, from its header.
+#[cfg(feature = "train")]
+pub(crate) fn photo_size(path: &Path) -> Result<(u32, u32)> {
+    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    decode(path, |mut decoder| {
+        let (width, height) = decoder.dimensions();
+        Ok(match decoder.orientation()? {
+            Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
+            _ => (width, height),
+        })
+    })
+}
+
+/// Opens a photograph's file and lets `read` make something of its decoder.
+fn decode<T>(path: &Path, read: impl FnOnce(Box<dyn ImageDecoder>) -> ImageResult<T>) -> Result<T> {
+    let failed = |reason: String| Error::Read { path: path.to_owned(), reason };
+    let reader = ImageReader::open(path).map_err(|error| failed(error.to_string()))?;
+    let reader = reader.with_guessed_format().map_err(|error| failed(error.to_string()))?;
+    if reader.format().is_none() {
+        return Err(failed(format!("not a photograph in a known format ({EXPECTED})")));
+    }
+    let decoded = reader.into_decoder().and_then(|decoder| read(Box::new(decoder)));
+    decoded.map_err(|error| failed(Error::first_line(error)))
 }
 
 /// A JPEG's quality: enhancing brings out what stronger compression would leave.
@@ -80,7 +96,7 @@ pub fn find_photos(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
 }
 
 /// As [`find_photos`], without what is in one folder.
-fn find_photos_except(folder: &Path, except: Option<&Path>) -> Result<Vec<PathBuf>> {
+pub(crate) fn find_photos_except(folder: &Path, except: Option<&Path>) -> Result<Vec<PathBuf>> {
     let mut photos = Vec::new();
     let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
     let inside = |path: &Path| except.is_some() && path.canonicalize().ok().as_deref() == except;

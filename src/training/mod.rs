@@ -1,5 +1,18 @@
-//! Training, section 4.1 of the paper.
+//! Training, section 4.1 of the paper, on Burn's engine.
 
+mod config;
+mod finetune;
+mod metrics;
+mod preview;
+mod run;
 mod step;
+mod train;
+mod watch;
 
-pub use step::{ClippedGradients, Optimiser, OptimiserConfig, Stepped, cascade_loss};
+pub use config::TrainingConfig;
+pub use finetune::{FineTuningConfig, fine_tune};
+pub use metrics::{Exposure, Lazy, Measured, StepValues, Value};
+pub use run::{EpochMetrics, Run};
+pub use step::{OptimiserConfig, Trainable, Training};
+pub use train::{Trained, train};
+pub use watch::{Listener, TrainingEvent, Watch};

@@ -1,29 +1,21 @@
+use super::metrics::{Exposure, Lazy, StepValues};
+use crate::data::Batch;
+use crate::enhance::Enhancer;
 use crate::error::{Error, Result};
-use crate::loss::SciLoss;
-use crate::model::SciCascade;
+use crate::loss::{LossTerms, SciLoss};
+use crate::model::{Estimate, IlluminationEstimator, SciCascade};
 use burn::config::Config;
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{
+    AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams,
+};
 use burn::tensor::Tensor;
+use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 
-/// The loss of a cascade: the sum of its stages' losses.
-///
-/// # Shapes
-/// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
-/// - output: `[1]`
-///
-/// # Panics
-/// If height or width is below [`SmoothnessLoss::MIN_SIZE`](crate::SmoothnessLoss::MIN_SIZE).
-pub fn cascade_loss(cascade: &SciCascade, loss: &SciLoss, image: Tensor<4>) -> Tensor<1> {
-    let estimates = cascade.estimates(image).into_iter();
-    estimates
-        .map(|stage| loss.forward(stage.input, stage.illumination))
-        .reduce(|sum, stage| sum + stage)
-        .expect("a cascade has at least one stage")
-}
-
-/// Configuration of an [`Optimiser`]. The defaults are the published ones.
+/// Configuration of the optimiser: Adam, with the global norm of the gradient clipped. The defaults
+/// are the published ones.
 #[derive(Config, Debug, PartialEq)]
 pub struct OptimiserConfig {
     /// Step size of Adam. Positive. (Fine-tuning: 5e-4.)
@@ -47,12 +39,23 @@ pub struct OptimiserConfig {
 }
 
 impl OptimiserConfig {
-    /// An optimiser that has made no step yet.
+    /// A learner that has made no step yet: what `train` hands to Burn's engine, and what a loop of
+    /// one's own calls `train_step`, `lr_step` and `optimizer_step` on.
     ///
     /// # Errors
     ///
     /// [`Error::Setting`] where a setting is out of its range.
-    pub fn init(&self) -> Result<Optimiser> {
+    pub fn learner<N: Trainable>(&self, network: N, loss: SciLoss) -> Result<Learner<Training<N>>> {
+        self.learner_for(network, loss, 1)
+    }
+
+    /// A learner whose gradients are summed over several devices.
+    pub(super) fn learner_for<N: Trainable>(
+        &self,
+        network: N,
+        loss: SciLoss,
+        summed_devices: usize,
+    ) -> Result<Learner<Training<N>>> {
         let in_range = [
             ("learning_rate", self.learning_rate > 0.0, "must be positive"),
             ("beta_1", (0.0..1.0).contains(&self.beta_1), "must be in [0, 1)"),
@@ -70,69 +73,142 @@ impl OptimiserConfig {
             .with_beta_2(self.beta_2)
             .with_epsilon(self.epsilon)
             .with_weight_decay(decay);
-        Ok(Optimiser {
-            adam: adam.init(),
-            learning_rate: self.learning_rate,
-            max_gradient_norm: self.max_gradient_norm,
-        })
+        let training = Training::new(network, loss, self.max_gradient_norm, summed_devices);
+        Ok(Learner::new(training, adam.init(), self.learning_rate))
     }
 }
 
-/// Adam with the global gradient norm clipped, as the paper's training has it.
-pub struct Optimiser {
-    adam: ModuleOptimizer,
-    learning_rate: f64,
+/// A network that the loss of SCI trains: the whole cascade, or for fine-tuning the estimator alone,
+/// which is a cascade of one stage.
+pub trait Trainable: Module + ModuleDisplay + std::fmt::Display + 'static {
+    /// Input and illumination of every stage.
+    ///
+    /// # Shapes
+    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
+    fn estimates(&self, image: Tensor<4>) -> Vec<Estimate>;
+
+    /// The part that enhances photographs.
+    fn estimator(&self) -> &IlluminationEstimator;
+}
+
+impl Trainable for SciCascade {
+    fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
+        self.estimates(image)
+    }
+
+    fn estimator(&self) -> &IlluminationEstimator {
+        &self.estimator
+    }
+}
+
+impl Trainable for IlluminationEstimator {
+    fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
+        let illumination = self.forward(image.clone());
+        vec![Estimate { input: image, illumination }]
+    }
+
+    fn estimator(&self) -> &IlluminationEstimator {
+        self
+    }
+}
+
+/// A network together with what its training step needs. Made by [`OptimiserConfig::learner`].
+#[derive(Module, Debug)]
+pub struct Training<N: Module> {
+    /// The network.
+    pub network: N,
+    #[module(skip)]
+    loss: SciLoss,
     max_gradient_norm: f64,
+    /// Over how many devices the engine sums the gradient, so that it can be made their mean.
+    summed_devices: usize,
 }
 
-/// The gradients of a loss, scaled down to the largest allowed norm.
-pub struct ClippedGradients {
-    /// A gradient for each parameter that the loss depends on.
-    pub gradients: GradientsParams,
-    /// Their common norm before clipping, `[1]`. Reading it waits for the device.
-    pub norm: Tensor<1>,
-}
+impl<N: Trainable> Training<N> {
+    pub(super) fn new(
+        network: N,
+        loss: SciLoss,
+        max_gradient_norm: f64,
+        summed_devices: usize,
+    ) -> Self {
+        Self { network, loss, max_gradient_norm, summed_devices }
+    }
 
-/// The result of one optimiser step.
-#[derive(Clone, Debug)]
-pub struct Stepped<M> {
-    /// The module with its new weights.
-    pub module: M,
-    /// The gradient's norm over all parameters before clipping, `[1]`. Reading it waits for the
-    /// device.
-    pub gradient_norm: Tensor<1>,
-}
-
-impl Optimiser {
-    /// Differentiates `loss` and clips the gradient.
+    /// The loss of the network: the sum of its stages' losses (section 3.3 of the paper).
+    ///
+    /// # Shapes
+    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     ///
     /// # Panics
-    /// If the loss was not computed on an autodiff device, or reaches none of the module's parameters.
-    pub fn gradients<M: Module>(&self, module: &M, loss: Tensor<1>) -> ClippedGradients {
-        let mut gradients = GradientsParams::from_grads(loss.backward(), module);
-        let norm = clip(module, &mut gradients, self.max_gradient_norm);
-        ClippedGradients { gradients, norm }
-    }
-
-    /// Moves the module's weights against the gradients.
-    pub fn apply<M: Module>(&mut self, module: M, gradients: GradientsParams) -> M {
-        self.adam.step(self.learning_rate, module, gradients)
-    }
-
-    /// [`gradients`](Self::gradients), then [`apply`](Self::apply).
-    ///
-    /// # Panics
-    /// As [`gradients`](Self::gradients).
-    pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> Stepped<M> {
-        let ClippedGradients { gradients, norm } = self.gradients(&module, loss);
-        Stepped { module: self.apply(module, gradients), gradient_norm: norm }
+    /// If height or width is below [`SmoothnessLoss::MIN_SIZE`](crate::SmoothnessLoss::MIN_SIZE).
+    pub fn loss(&self, image: Tensor<4>) -> LossTerms {
+        let estimates = self.network.estimates(image).into_iter();
+        estimates
+            .map(|stage| self.loss.terms(stage.input, stage.illumination))
+            .reduce(|sum, stage| LossTerms {
+                total: sum.total + stage.total,
+                fidelity: sum.fidelity + stage.fidelity,
+                smoothness: sum.smoothness + stage.smoothness,
+            })
+            .expect("a cascade has at least one stage")
     }
 }
 
-/// Scales all gradients by one factor, so that their common norm is at most `max_norm`, and returns
-/// the norm that they had (PyTorch's `clip_grad_norm_`). Burn's own clipping takes each tensor by
-/// itself.
-fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, max_norm: f64) -> Tensor<1> {
+impl<N: Trainable> TrainStep for Training<N> {
+    type Input = Batch;
+    type Output = Lazy<StepValues>;
+
+    fn step(&self, batch: Batch) -> TrainOutput<Self::Output> {
+        let loss = self.loss(batch.image);
+        let gradients = GradientsParams::from_grads(loss.total.backward(), self);
+        let norm = gradient_norm(self, &gradients);
+        let values = [loss.total, loss.fidelity, loss.smoothness].map(Tensor::detach);
+        let values = Tensor::cat([values.to_vec(), vec![norm]].concat(), 0);
+        TrainOutput { grads: gradients, item: Lazy::new(values, batch.origin) }
+    }
+
+    fn optimize(
+        self,
+        optimiser: &mut ModuleOptimizer,
+        learning_rate: ModuleLearningRate,
+        mut gradients: GradientsParams,
+    ) -> Self {
+        let share = 1.0 / self.summed_devices as f64;
+        clip(&self, &mut gradients, share, self.max_gradient_norm);
+        optimiser.step(learning_rate, self, gradients)
+    }
+
+    fn optimize_multi(
+        self,
+        optimiser: &mut ModuleOptimizer,
+        learning_rate: ModuleLearningRate,
+        gradients: MultiGradientsParams,
+    ) -> Self {
+        // The norm is that of the whole gradient, so it is brought together first.
+        let device = self.devices()[0].clone();
+        let mut sum = GradientsAccumulator::new();
+        for (gradients, _) in gradients.grads {
+            sum.accumulate(&self, gradients.to_device(&device, &self));
+        }
+        self.optimize(optimiser, learning_rate, sum.grads())
+    }
+}
+
+impl<N: Trainable> InferenceStep for Training<N> {
+    type Input = Batch;
+    type Output = Lazy<Exposure>;
+
+    /// How the photograph would come out, enhanced.
+    fn step(&self, batch: Batch) -> Self::Output {
+        let enhancer = Enhancer::new(self.network.estimator().clone(), &batch.image.device());
+        let bright = enhancer.forward(batch.image.clone()).reflectance;
+        Lazy::new(Exposure::measure(&batch.image, &bright), batch.origin)
+            .with_pictures(batch.pictured.then_some([batch.image, bright]))
+    }
+}
+
+/// The norm of all gradients together, `[1]`.
+fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Tensor<1> {
     struct SquaredNorm<'a>(&'a GradientsParams, Option<Tensor<1>>);
     impl ModuleVisitor for SquaredNorm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -145,6 +221,15 @@ fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, max_norm: f64) -
             }
         }
     }
+
+    let mut squared = SquaredNorm(gradients, None);
+    module.visit(&mut squared);
+    squared.1.expect("a loss that reaches no parameter has no gradient").sqrt()
+}
+
+/// Multiplies all gradients by `share`, and then by one factor that brings their common norm down to
+/// `max_norm` (PyTorch's `clip_grad_norm_`). Burn's own clipping takes each tensor by itself.
+fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, share: f64, max_norm: f64) {
     struct Scale<'a>(&'a mut GradientsParams, Tensor<1>);
     impl ModuleVisitor for Scale<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -155,11 +240,8 @@ fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, max_norm: f64) -
         }
     }
 
-    let mut squared = SquaredNorm(gradients, None);
-    module.visit(&mut squared);
-    let norm = squared.1.expect("a loss that reaches no parameter has no gradient").sqrt();
     // Computed on the device, so that nothing waits for it. The 1e-6 is PyTorch's.
-    let factor = (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+    let norm = gradient_norm(module, gradients) * share;
+    let factor = (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0) * share;
     module.visit(&mut Scale(gradients, factor));
-    norm
 }

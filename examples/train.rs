@@ -1,0 +1,155 @@
+//! Trains SCI on a folder of night photographs.
+//!
+//! ```text
+//! cargo run --release --example train -- --data photos --out run --crop 600x400 --stop-at-luminance 0.42
+//! cargo run --release --example train -- --out run --resume
+//! ```
+
+mod common;
+
+use clap::Parser;
+use sci_burn::burn::train::ExecutionStrategy;
+use sci_burn::{
+    Darken, EpochMetrics, Error, Result, Run, TrainingConfig, Watch, open_device, train,
+};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+/// Trains SCI on a folder of night photographs.
+#[derive(Parser)]
+struct Options {
+    /// The folder of photographs, subfolders included.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Photographs to judge the training by; without it some of the data are.
+    #[arg(long)]
+    validation: Option<PathBuf>,
+    /// The folder for the run's files.
+    #[arg(short, long)]
+    out: PathBuf,
+    /// Go on with the run in that folder.
+    #[arg(long)]
+    resume: bool,
+    /// Settings from a file, such as another run's config.json; options given here come on top.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// How often to go through all photographs.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Photographs a step; above 1 needs --crop.
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Use a random part of each photograph, of this many pixels.
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    crop: Option<[usize; 2]>,
+    /// Turn every second photograph left to right, at random.
+    #[arg(long)]
+    flip: bool,
+    /// Make ordinary photographs dark: a random number of stops from this range.
+    #[arg(long, value_name = "A..B", value_parser = stops)]
+    darken: Option<[f32; 2]>,
+    /// Step size of the optimiser.
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Stages of the cascade.
+    #[arg(long)]
+    stages: Option<usize>,
+    /// Decides everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// End when the enhanced validation photographs have this mean luminance, in (0, 1).
+    #[arg(long)]
+    stop_at_luminance: Option<f64>,
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    #[arg(short, long, default_value = "cpu")]
+    device: String,
+    /// Show Burn's dashboard.
+    #[cfg(feature = "tui")]
+    #[arg(long)]
+    tui: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let config = config(options)?;
+    let device = open_device(&options.device)?;
+    let run = match options.resume {
+        true => Run::Resume(options.out.clone()),
+        false => Run::New(options.out.clone()),
+    };
+    let trained = train(&config, &run, ExecutionStrategy::SingleDevice(device), &watch(options))?;
+    let Some(trained) = trained else {
+        println!("ended; --resume goes on");
+        return Ok(());
+    };
+    let EpochMetrics { epoch, luminance, clipped, .. } = trained.metrics;
+    println!(
+        "{}: from epoch {epoch}, mean luminance {luminance:.3}, {:.2} % clipped",
+        options.out.join("model.safetensors").display(),
+        clipped * 100.0
+    );
+    Ok(())
+}
+
+fn watch(options: &Options) -> Watch {
+    match options {
+        #[cfg(feature = "tui")]
+        Options { tui: true, .. } => Watch::Dashboard,
+        _ => common::watch(),
+    }
+}
+
+/// The settings of a file or of the run that is resumed, with the given options on top.
+fn config(options: &Options) -> Result<TrainingConfig> {
+    let file = match (&options.config, options.resume) {
+        (Some(file), _) => Some(file.clone()),
+        (None, true) => Some(options.out.join("config.json")),
+        (None, false) => None,
+    };
+    let mut config = match (file, &options.data) {
+        (Some(file), _) => TrainingConfig::read(file)?,
+        (None, Some(data)) => TrainingConfig::new(data.clone()),
+        (None, None) => {
+            let reason = "a folder of photographs is needed (--data)".to_owned();
+            return Err(Error::Setting { setting: "data", reason });
+        }
+    };
+    let darken = options.darken.map(Darken::new);
+    config.data = options.data.clone().unwrap_or(config.data);
+    config.validation = options.validation.clone().or(config.validation);
+    config.epochs = options.epochs.unwrap_or(config.epochs);
+    config.batch_size = options.batch_size.unwrap_or(config.batch_size);
+    config.sampling.crop = options.crop.or(config.sampling.crop);
+    config.sampling.flip |= options.flip;
+    config.sampling.darken = darken.or(config.sampling.darken);
+    config.optimiser.learning_rate = options.lr.unwrap_or(config.optimiser.learning_rate);
+    config.model.stages = options.stages.unwrap_or(config.model.stages);
+    config.seed = options.seed.unwrap_or(config.seed);
+    config.stop_at_luminance = options.stop_at_luminance.or(config.stop_at_luminance);
+    Ok(config)
+}
+
+/// As `600x400`.
+fn size(text: &str) -> Result<[usize; 2], String> {
+    pair(text, "x").ok_or_else(|| "expected width and height, such as 600x400".to_owned())
+}
+
+/// As `2..4`.
+fn stops(text: &str) -> Result<[f32; 2], String> {
+    pair(text, "..").ok_or_else(|| "expected the least and the greatest, such as 2..4".to_owned())
+}
+
+fn pair<T: FromStr>(text: &str, separator: &str) -> Option<[T; 2]> {
+    let (first, second) = text.split_once(separator)?;
+    Some([first.parse().ok()?, second.parse().ok()?])
+}

@@ -1,0 +1,218 @@
+use super::photos::to_tensor;
+use super::{Batch, Origin, PhotoSet};
+use crate::error::Error;
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::tensor::Device;
+use image::Rgb32FImage;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+/// Reads an epoch's batches on threads beside the computation.
+///
+/// Burn's own loaders go through the photographs in an order that depends on how many epochs ran
+/// before and on which thread is faster, and queue a hundred batches. Here the order follows from
+/// seed and epoch alone, so that a resumed run sees what an uninterrupted one would have seen, and
+/// each thread is at most two batches ahead.
+pub(crate) struct PhotoLoader {
+    set: Arc<PhotoSet>,
+    /// The part of each epoch's order that is gone through: one of several devices' share.
+    share: Range<usize>,
+    batch_size: usize,
+    threads: usize,
+    device: Device,
+    first_epoch: usize,
+    epochs_begun: AtomicUsize,
+}
+
+impl PhotoLoader {
+    /// A loader whose next epoch is `first_epoch`.
+    pub(crate) fn new(
+        set: Arc<PhotoSet>,
+        batch_size: usize,
+        first_epoch: usize,
+        device: &Device,
+    ) -> Self {
+        // One computes, the others read; reading is the shorter part.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            share: 0..set.len(),
+            set,
+            batch_size,
+            threads: threads.clamp(1, 4),
+            device: device.clone(),
+            first_epoch,
+            epochs_begun: AtomicUsize::new(0),
+        }
+    }
+
+    fn with(&self, share: Range<usize>, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self {
+            set: self.set.clone(),
+            share,
+            batch_size: self.batch_size,
+            threads: self.threads,
+            device: device.clone(),
+            first_epoch: self.first_epoch,
+            epochs_begun: AtomicUsize::new(0),
+        })
+    }
+}
+
+impl DataLoader<Batch> for PhotoLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+        let epoch = self.first_epoch + self.epochs_begun.fetch_add(1, Ordering::Relaxed);
+        let order: Arc<[usize]> = self.set.order(epoch)[self.share.clone()].into();
+        let readers = (0..self.threads)
+            .map(|thread| {
+                let (sender, receiver) = sync_channel(1);
+                let (set, order, threads) = (self.set.clone(), order.clone(), self.threads);
+                let batch_size = self.batch_size;
+                std::thread::spawn(move || {
+                    let batches = order.chunks(batch_size);
+                    for batch in batches.skip(thread).step_by(threads) {
+                        // Nobody listens any more when training ends early.
+                        if sender.send(read(&set, epoch, batch)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                receiver
+            })
+            .collect();
+        Box::new(Epoch { loader: self, epoch, readers, next: 0, steps: 0, done: 0 })
+    }
+
+    fn num_items(&self) -> usize {
+        self.share.len()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        self.with(self.share.clone(), device)
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        self.with(self.share.start + start..self.share.start + end, &self.device)
+    }
+}
+
+/// Photographs of a batch that could be read.
+type Samples = Vec<(PathBuf, Rgb32FImage)>;
+
+fn read(set: &PhotoSet, epoch: usize, batch: &[usize]) -> Samples {
+    let sample = |&index: &usize| Some((set.path(index).to_owned(), set.sample(epoch, index)?));
+    batch.iter().filter_map(sample).collect()
+}
+
+struct Epoch<'a> {
+    loader: &'a PhotoLoader,
+    epoch: usize,
+    readers: Vec<Receiver<Samples>>,
+    /// The batch to come.
+    next: usize,
+    steps: usize,
+    /// Photographs gone through, whether they could be read or not.
+    done: usize,
+}
+
+impl Iterator for Epoch<'_> {
+    type Item = Result<Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let total = self.loader.share.len();
+        while self.done < total {
+            let reader = &self.readers[self.next % self.readers.len()];
+            self.next += 1;
+            self.done = (self.done + self.loader.batch_size).min(total);
+            let samples = match reader.recv() {
+                Ok(samples) => samples,
+                Err(error) => return Some(Err(DatasetError::new(error))),
+            };
+            if samples.is_empty() {
+                continue;
+            }
+            self.steps += 1;
+            let (photos, images): (_, Vec<_>) = samples.into_iter().unzip();
+            let origin = Origin { epoch: self.epoch, step: self.steps, photos };
+            let image = to_tensor(&images, &self.loader.device);
+            return Some(Ok(Batch { image, origin, pictured: false }));
+        }
+        (self.steps == 0).then(|| {
+            self.steps = 1;
+            Err(DatasetError::new(Error::Read {
+                path: self.loader.set.path(0).to_owned(),
+                reason: "no photograph of this epoch can be read".to_owned(),
+            }))
+        })
+    }
+}
+
+impl DataLoaderIterator<Batch> for Epoch<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.done, self.loader.share.len(), Some("photographs".to_owned()))
+    }
+}
+
+/// Photographs that are kept, for validation.
+#[derive(Clone)]
+pub(crate) struct Held {
+    photos: Arc<[(PathBuf, Rgb32FImage)]>,
+    /// How many of them are kept for a preview.
+    pictured: usize,
+    device: Device,
+}
+
+impl Held {
+    pub(crate) fn new(
+        photos: Vec<(PathBuf, Rgb32FImage)>,
+        pictured: usize,
+        device: &Device,
+    ) -> Self {
+        Self { photos: photos.into(), pictured, device: device.clone() }
+    }
+}
+
+impl DataLoader<Batch> for Held {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+        Box::new(HeldEpoch { held: self, next: 0 })
+    }
+
+    fn num_items(&self) -> usize {
+        self.photos.len()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self { device: device.clone(), ..self.clone() })
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self { photos: self.photos[start..end].into(), ..self.clone() })
+    }
+}
+
+struct HeldEpoch<'a> {
+    held: &'a Held,
+    next: usize,
+}
+
+impl Iterator for HeldEpoch<'_> {
+    type Item = Result<Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (path, photo) = self.held.photos.get(self.next)?;
+        let pictured = self.next < self.held.pictured;
+        self.next += 1;
+        let origin = Origin { epoch: 0, step: self.next, photos: vec![path.clone()] };
+        let image = to_tensor(std::slice::from_ref(photo), &self.held.device);
+        Some(Ok(Batch { image, origin, pictured }))
+    }
+}
+
+impl DataLoaderIterator<Batch> for HeldEpoch<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.next, self.held.photos.len(), Some("photographs".to_owned()))
+    }
+}

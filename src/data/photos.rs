@@ -1,0 +1,282 @@
+use super::Darken;
+use crate::error::{Error, Result};
+use crate::loss::SmoothnessLoss;
+use crate::photo::{find_photos_except, open_photo, photo_size};
+use burn::config::Config;
+use burn::tensor::{Device, Tensor, TensorData};
+use image::{DynamicImage, Rgb32FImage};
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is taken of each photograph, each time anew.
+#[derive(Config, Debug, PartialEq)]
+pub struct SamplingConfig {
+    /// Width and height in pixels of the part, at a random place, that is used. Without it whole
+    /// photographs are, as published, one at a time.
+    pub crop: Option<[usize; 2]>,
+    /// Whether every second one, at random, is turned left to right.
+    #[config(default = false)]
+    pub flip: bool,
+    /// Makes ordinary photographs dark.
+    pub darken: Option<Darken>,
+}
+
+impl SamplingConfig {
+    /// The sampling with these settings and a seed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where a setting is out of its range.
+    pub fn init(&self, seed: u64) -> Result<Sampling> {
+        let least = SmoothnessLoss::MIN_SIZE;
+        if let Some([width, height]) = self.crop
+            && width.min(height) < least
+        {
+            let reason = format!("is {width}×{height}, must be at least {least}×{least} pixels");
+            return Err(Error::Setting { setting: "crop", reason });
+        }
+        if let Some(darken) = &self.darken {
+            darken.check()?;
+        }
+        Ok(Sampling { config: self.clone(), seed })
+    }
+}
+
+/// Seeded chance: the same seed, epoch and photograph give the same sample.
+#[derive(Clone, Debug)]
+pub struct Sampling {
+    config: SamplingConfig,
+    seed: u64,
+}
+
+impl Sampling {
+    /// A generator of its own for everything that chance decides.
+    fn random(&self, epoch: usize, index: u32) -> ChaCha8Rng {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream((epoch as u64) << 32 | u64::from(index));
+        random
+    }
+
+    /// The order in which an epoch goes through `count` photographs.
+    fn order(&self, epoch: usize, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        order.shuffle(&mut self.random(epoch, u32::MAX));
+        order
+    }
+
+    /// A sample of a photograph that is at least as large as the crop.
+    fn sample(&self, photo: DynamicImage, epoch: usize, index: usize) -> Rgb32FImage {
+        let mut random = self.random(epoch, index as u32);
+        let part = match self.config.crop {
+            Some([width, height]) => {
+                let [width, height] = [width as u32, height as u32];
+                let left = random.random_range(0..=photo.width() - width);
+                let top = random.random_range(0..=photo.height() - height);
+                photo.crop_imm(left, top, width, height)
+            }
+            None => photo,
+        };
+        let mut image = part.into_rgb32f();
+        if self.config.flip && random.random() {
+            image::imageops::flip_horizontal_in_place(&mut image);
+        }
+        if let Some(darken) = &self.config.darken {
+            darken.darken(&mut image, &mut random);
+        }
+        image
+    }
+
+    /// Width and height that a photograph must at least have.
+    fn least_size(&self) -> [usize; 2] {
+        self.config.crop.unwrap_or([SmoothnessLoss::MIN_SIZE; 2])
+    }
+}
+
+/// Is told of each photograph that is left out, once, with the reason.
+pub(crate) type OnRefused = Arc<dyn Fn(Error) + Send + Sync>;
+
+/// The photographs that training reads. None of them is kept in memory.
+pub(crate) struct PhotoSet {
+    photos: Vec<PathBuf>,
+    sampling: Sampling,
+    /// Photographs that turned out to be unreadable.
+    refused: Mutex<HashSet<usize>>,
+    on_refused: OnRefused,
+}
+
+impl PhotoSet {
+    /// All usable photographs in a folder and its subfolders, but for those in the folder `except`;
+    /// or the one photograph that the path names.
+    ///
+    /// All headers are read, and one photograph, so that a training that cannot start does not.
+    pub(crate) fn open(
+        source: &Path,
+        except: Option<&Path>,
+        sampling: Sampling,
+        on_refused: OnRefused,
+    ) -> Result<Self> {
+        let mut set = Self { photos: Vec::new(), sampling, refused: Mutex::default(), on_refused };
+        let least_size = set.sampling.least_size();
+        if source.is_file() {
+            fits(source, least_size)?;
+            open_photo(source)?;
+            set.photos.push(source.to_owned());
+            return Ok(set);
+        }
+        set.photos = find_photos_except(source, except)?;
+        let found = set.photos.len();
+        let on_refused = &set.on_refused;
+        set.photos.retain(|photo| fits(photo, least_size).map_err(|e| on_refused(e)).is_ok());
+        match (0..set.len()).any(|index| set.read(index).is_some()) {
+            true => Ok(set),
+            false => Err(Error::Read {
+                path: source.to_owned(),
+                reason: match found {
+                    1 => "the photograph in it cannot be used".to_owned(),
+                    _ => format!("none of the {found} photographs in it can be used"),
+                },
+            }),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.photos.len()
+    }
+
+    pub(crate) fn path(&self, index: usize) -> &Path {
+        &self.photos[index]
+    }
+
+    /// The order in which an epoch goes through the photographs.
+    pub(crate) fn order(&self, epoch: usize) -> Vec<usize> {
+        self.sampling.order(epoch, self.len())
+    }
+
+    /// An epoch's sample of a photograph, unless it cannot be read.
+    pub(crate) fn sample(&self, epoch: usize, index: usize) -> Option<Rgb32FImage> {
+        Some(self.sampling.sample(self.read(index)?, epoch, index))
+    }
+
+    /// At most `count` photographs, evenly spaced, whole, but reduced to at most `side` pixels, and
+    /// darkened where that is asked for.
+    pub(crate) fn reduced(&self, count: usize, side: u32) -> Vec<(PathBuf, Rgb32FImage)> {
+        let count = count.min(self.len());
+        let chosen = (0..count).map(|place| place * self.len() / count);
+        let reduce = |index: usize| {
+            let photo = self.read(index)?;
+            let small = photo.width().max(photo.height()) <= side;
+            let photo = if small { photo } else { photo.thumbnail(side, side) };
+            let mut image = photo.into_rgb32f();
+            if let Some(darken) = &self.sampling.config.darken {
+                darken.darken(&mut image, &mut self.sampling.random(0, index as u32));
+            }
+            Some((self.photos[index].clone(), image))
+        };
+        chosen.filter_map(reduce).collect()
+    }
+
+    fn read(&self, index: usize) -> Option<DynamicImage> {
+        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused().contains(&index) {
+            return None;
+        }
+        match open_photo(&self.photos[index]) {
+            Ok(photo) => Some(photo),
+            Err(error) => {
+                if refused().insert(index) {
+                    (self.on_refused)(error);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Whether a photograph is there and at least so large, by its header.
+fn fits(photo: &Path, [width, height]: [usize; 2]) -> Result<()> {
+    let (found_width, found_height) = photo_size(photo)?;
+    if (found_width as usize) < width || (found_height as usize) < height {
+        return Err(Error::Read {
+            path: photo.to_owned(),
+            reason: format!(
+                "is {found_width}×{found_height} pixels, smaller than {width}×{height}"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Images of one size as a tensor, `[images, 3, height, width]`.
+pub(super) fn to_tensor(images: &[Rgb32FImage], device: &Device) -> Tensor<4> {
+    let (width, height) = images[0].dimensions();
+    let size = width as usize * height as usize;
+    let mut planes = vec![0.0; images.len() * 3 * size];
+    for (image, planes) in images.iter().zip(planes.chunks_exact_mut(3 * size)) {
+        for (index, pixel) in image.pixels().enumerate() {
+            for (channel, &sample) in pixel.0.iter().enumerate() {
+                planes[channel * size + index] = sample;
+            }
+        }
+    }
+    let shape = [images.len(), 3, height as usize, width as usize];
+    Tensor::from_data(TensorData::new(planes, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::RgbImage;
+
+    fn sampling(config: SamplingConfig) -> Sampling {
+        config.init(5).unwrap()
+    }
+
+    /// A picture in which every pixel is another.
+    fn picture() -> DynamicImage {
+        RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 0])).into()
+    }
+
+    #[test]
+    fn crops_are_parts_and_the_same_for_the_same_seed() {
+        let sampling = sampling(SamplingConfig::new().with_crop(Some([7, 5])));
+        let mut places = HashSet::new();
+        for epoch in 0..50 {
+            let part = sampling.sample(picture(), epoch, 3);
+            assert_eq!(part.dimensions(), (7, 5));
+            assert_eq!(part, sampling.sample(picture(), epoch, 3));
+            let corner = part.get_pixel(0, 0).0.map(|v| (v * 255.0).round() as u32);
+            assert_eq!(part, picture().crop_imm(corner[0], corner[1], 7, 5).into_rgb32f());
+            places.insert(corner);
+        }
+        assert!(places.len() > 40, "{}", places.len());
+    }
+
+    #[test]
+    fn half_of_them_are_turned() {
+        let sampling = sampling(SamplingConfig::new().with_flip(true));
+        let turned = (0..200)
+            .filter(|&epoch| sampling.sample(picture(), epoch, 0).get_pixel(0, 0).0[0] > 0.1)
+            .count();
+        assert!((70..130).contains(&turned), "{turned}");
+    }
+
+    #[test]
+    fn every_epoch_has_another_order_of_all() {
+        let sampling = sampling(SamplingConfig::new());
+        let mut first = sampling.order(1, 20);
+        assert_ne!(first, sampling.order(2, 20));
+        assert_eq!(first, sampling.order(1, 20));
+        first.sort();
+        assert_eq!(first, Vec::from_iter(0..20));
+    }
+
+    #[test]
+    fn a_crop_without_pixels_is_refused() {
+        let refused = SamplingConfig::new().with_crop(Some([0, 40])).init(1).unwrap_err();
+        assert!(refused.to_string().contains("`crop`"), "{refused}");
+    }
+}

@@ -1,0 +1,207 @@
+use super::step::OptimiserConfig;
+use crate::data::SamplingConfig;
+use crate::error::{Error, Result};
+use crate::loss::SciLossConfig;
+use crate::model::SciCascadeConfig;
+use burn::config::Config;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Every setting of a training; [`train`](crate::train) runs it. The defaults are the published ones.
+#[derive(Config, Debug, PartialEq)]
+pub struct TrainingConfig {
+    /// The folder of dark photographs, subfolders included.
+    pub data: PathBuf,
+    /// The folder of photographs to judge the training by. Without it some of `data` are.
+    pub validation: Option<PathBuf>,
+    /// The model.
+    #[config(default = "SciCascadeConfig::new()")]
+    pub model: SciCascadeConfig,
+    /// The loss.
+    #[config(default = "SciLossConfig::new()")]
+    pub loss: SciLossConfig,
+    /// The optimiser.
+    #[config(default = "OptimiserConfig::new()")]
+    pub optimiser: OptimiserConfig,
+    /// What is taken of each photograph.
+    #[config(default = "SamplingConfig::new()")]
+    pub sampling: SamplingConfig,
+    /// Photographs a step, on each device. At least 1; above 1 only with a crop.
+    #[config(default = 1)]
+    pub batch_size: usize,
+    /// How often to go through all photographs. At least 1. How bright the results are depends on
+    /// it: the authors' checkpoints stopped after 500 to 1000 steps.
+    #[config(default = 100)]
+    pub epochs: usize,
+    /// The mean luminance of the enhanced validation photographs, in `(0, 1)`, at which the training
+    /// ends; the checkpoint that comes closest to it is its result.
+    pub stop_at_luminance: Option<f64>,
+    /// Decides the initial weights, the order of the photographs and the places of the crops. Below
+    /// 2⁵³.
+    #[config(default = 0)]
+    pub seed: u64,
+}
+
+impl TrainingConfig {
+    /// Reads a configuration from a JSON file, such as a run's `config.json`. What the file leaves
+    /// out has its default.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], or [`Error::Malformed`] where it is no JSON, has a setting that does not
+    /// exist or lacks `data`.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::Read { path: path.to_owned(), reason: error.to_string() })?;
+        Self::parse(&text).map_err(|reason| Error::Malformed {
+            path: path.to_owned(),
+            format: "configuration",
+            reason,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let given: Value = serde_json::from_str(text).map_err(Error::first_line)?;
+        if given.get("data").is_none() {
+            return Err("setting `data` is missing".to_owned());
+        }
+        let mut settings = Self::new(PathBuf::new()).to_value();
+        overlay(&mut settings, given, "")?;
+        serde_json::from_value(settings).map_err(Error::first_line)
+    }
+
+    /// Writes the configuration as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.to_value()).expect("a value becomes text");
+        crate::file::write(path.as_ref(), format!("{text}\n").as_bytes())
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let refused =
+            |setting, reason: &str| Err(Error::Setting { setting, reason: reason.to_owned() });
+        if self.epochs == 0 {
+            return refused("epochs", "is 0, must be at least 1");
+        }
+        if self.batch_size == 0 {
+            return refused("batch_size", "is 0, must be at least 1");
+        }
+        if self.batch_size > 1 && self.sampling.crop.is_none() {
+            return refused("batch_size", "above 1 needs `crop`, since photographs differ in size");
+        }
+        if self.seed >= 1 << 53 {
+            return refused("seed", "must be below 9007199254740992");
+        }
+        match self.stop_at_luminance {
+            Some(target) if !(target > 0.0 && target < 1.0) => {
+                refused("stop_at_luminance", &format!("is {target}, must be between 0 and 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The first setting, and its values here and there, that makes `other` another training. Going
+    /// on for longer makes it none.
+    pub(super) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let longer = other.clone().with_epochs(self.epochs);
+        difference(&self.to_value(), &longer.to_value(), "")
+    }
+
+    fn to_value(&self) -> Value {
+        serde_json::to_value(self).expect("a configuration becomes JSON")
+    }
+}
+
+/// Puts every setting of `given` in place of the one in `settings`.
+fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String> {
+    match (settings, given) {
+        (Value::Object(settings), Value::Object(given)) => {
+            for (key, value) in given {
+                let name = join(name, &key);
+                let setting =
+                    settings.get_mut(&key).ok_or_else(|| format!("no setting `{name}`"))?;
+                overlay(setting, value, &name)?;
+            }
+        }
+        (setting, given) => *setting = given,
+    }
+    Ok(())
+}
+
+fn difference(left: &Value, right: &Value, name: &str) -> Option<(String, String, String)> {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => left
+            .iter()
+            .find_map(|(key, value)| difference(value, right.get(key)?, &join(name, key))),
+        _ if left == right => None,
+        _ => Some((name.to_owned(), left.to_string(), right.to_string())),
+    }
+}
+
+fn join(name: &str, key: &str) -> String {
+    if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Darken;
+
+    fn config() -> TrainingConfig {
+        let sampling = SamplingConfig::new()
+            .with_crop(Some([600, 400]))
+            .with_darken(Some(Darken::new([2.0, 4.0])));
+        TrainingConfig::new("photos".into()).with_sampling(sampling).with_seed(3)
+    }
+
+    #[test]
+    fn a_configuration_can_be_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        config().write(&path).unwrap();
+        assert_eq!(TrainingConfig::read(&path).unwrap(), config());
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let parsed = TrainingConfig::parse(r#"{"data": "photos", "loss": {"fidelity_weight": 2}}"#);
+        let loss = SciLossConfig::new().with_fidelity_weight(2.0);
+        assert_eq!(parsed.unwrap(), TrainingConfig::new("photos".into()).with_loss(loss));
+    }
+
+    #[test]
+    fn settings_that_do_not_exist_are_named() {
+        let refused = |text| TrainingConfig::parse(text).unwrap_err();
+        let message = refused(r#"{"data": "photos", "loss": {"fidelity": 2}}"#);
+        assert_eq!(message, "no setting `loss.fidelity`");
+        assert!(refused(r#"{"seed": 2}"#).contains("`data`"));
+        assert!(!refused("{").contains('\n'));
+    }
+
+    #[test]
+    fn another_training_is_told_by_the_setting() {
+        let other = config().with_optimiser(OptimiserConfig::new().with_learning_rate(1e-3));
+        let (name, ours, theirs) = config().difference(&other).unwrap();
+        assert_eq!([&*name, &*ours, &*theirs], ["optimiser.learning_rate", "0.0003", "0.001"]);
+        assert_eq!(config().difference(&config().with_epochs(1)), None);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let whole = config().with_sampling(SamplingConfig::new());
+        for (config, name) in [
+            (config().with_epochs(0), "epochs"),
+            (config().with_batch_size(0), "batch_size"),
+            (whole.with_batch_size(2), "batch_size"),
+            (config().with_stop_at_luminance(Some(1.5)), "stop_at_luminance"),
+            (config().with_seed(u64::MAX), "seed"),
+        ] {
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.contains(&format!("`{name}`")), "{message}");
+        }
+    }
+}
