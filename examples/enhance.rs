@@ -1,14 +1,14 @@
 //! Makes dark photographs bright.
 //!
 //! ```text
-//! cargo run --release --example enhance -- --weights medium.pt -o bright.png dark.png
-//! cargo run --release --example enhance -- --weights medium.pt -o results photos more/*.jpg
+//! cargo run --release --example enhance -- dark.png -o bright.png
+//! cargo run --release --example enhance -- --preset difficult -o results photos more/*.jpg
 //! ```
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use sci_burn::{
-    Enhancer, Error, Job, Plan, Result, open_device, open_photo, plan_jobs, save_photo,
+    Enhancer, Error, Job, Plan, Preset, Result, open_device, open_photo, plan_jobs, save_photo,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,9 +22,12 @@ struct Options {
     /// The result of one photograph, or the folder for the results.
     #[arg(short, long)]
     output: PathBuf,
-    /// The trained network: .pt, .safetensors or .bpk.
-    #[arg(short, long)]
-    weights: PathBuf,
+    /// Which weights of this crate to use: easy, medium or difficult, for ever darker photographs.
+    #[arg(short, long, default_value_t)]
+    preset: Preset,
+    /// Other weights: .pt, .safetensors or .bpk.
+    #[arg(short, long, conflicts_with = "preset")]
+    weights: Option<PathBuf>,
     /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
     #[arg(short, long, default_value = "cpu")]
     device: String,
@@ -48,7 +51,10 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     let Plan { jobs, refused } = plan_jobs(&options.inputs, &options.output)?;
     let device = open_device(&options.device)?;
-    let enhancer = Enhancer::from_file(&options.weights, &device)?;
+    let enhancer = match &options.weights {
+        Some(weights) => Enhancer::from_file(weights, &device)?,
+        None => Enhancer::from_preset(options.preset, &device),
+    };
 
     let style = ProgressStyle::with_template(
         "{bar:30} {pos}/{len} photographs, {per_sec}, {eta} left  {wide_msg}",

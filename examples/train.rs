@@ -14,7 +14,6 @@ use sci_burn::{
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 /// Trains SCI on a folder of night photographs.
 #[derive(Parser)]
@@ -41,7 +40,7 @@ struct Options {
     #[arg(long)]
     batch_size: Option<usize>,
     /// Use a random part of each photograph, of this many pixels.
-    #[arg(long, value_name = "WxH", value_parser = size)]
+    #[arg(long, value_name = "WxH", value_parser = common::size)]
     crop: Option<[usize; 2]>,
     /// Turn every second photograph left to right, at random.
     #[arg(long)]
@@ -71,13 +70,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -139,17 +132,8 @@ fn config(options: &Options) -> Result<TrainingConfig> {
     Ok(config)
 }
 
-/// As `600x400`.
-fn size(text: &str) -> Result<[usize; 2], String> {
-    pair(text, "x").ok_or_else(|| "expected width and height, such as 600x400".to_owned())
-}
-
 /// As `2..4`.
 fn stops(text: &str) -> Result<[f32; 2], String> {
-    pair(text, "..").ok_or_else(|| "expected the least and the greatest, such as 2..4".to_owned())
-}
-
-fn pair<T: FromStr>(text: &str, separator: &str) -> Option<[T; 2]> {
-    let (first, second) = text.split_once(separator)?;
-    Some([first.parse().ok()?, second.parse().ok()?])
+    common::pair(text, "..")
+        .ok_or_else(|| "expected the least and the greatest, such as 2..4".to_owned())
 }

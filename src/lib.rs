@@ -47,3 +47,5 @@ pub use training::{
     StepValues, Trainable, Trained, Training, TrainingConfig, TrainingEvent, Value, Watch,
     fine_tune, train,
 };
+#[cfg(feature = "presets")]
+pub use weights::Preset;

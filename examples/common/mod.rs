@@ -1,10 +1,35 @@
-//! What the examples that train share: how they show their progress.
+//! What the examples share: how they show their progress, end, and read options.
+#![allow(dead_code, reason = "each example uses a part")]
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sci_burn::{EpochMetrics, TrainingEvent, Watch};
+use sci_burn::{EpochMetrics, Result, TrainingEvent, Watch};
 use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Instant;
+
+/// An error is one line, and the exit status says so.
+pub fn exit(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Width and height, as `600x400`.
+pub fn size(text: &str) -> Result<[usize; 2], String> {
+    pair(text, "x").ok_or_else(|| "expected width and height, such as 600x400".to_owned())
+}
+
+/// Two numbers with something between them.
+pub fn pair<T: FromStr>(text: &str, separator: &str) -> Option<[T; 2]> {
+    let (first, second) = text.split_once(separator)?;
+    Some([first.parse().ok()?, second.parse().ok()?])
+}
 
 /// A bar in a terminal, elsewhere a line for each epoch.
 pub fn watch() -> Watch {

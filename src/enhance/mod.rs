@@ -9,6 +9,8 @@ use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectan
 use crate::ops::FoldedEstimator;
 use crate::ops::cpu::{self, EnhancePixel};
 use crate::ops::functions::{enhance, has_kernel, on_cpu};
+#[cfg(feature = "presets")]
+use crate::weights::Preset;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{DynamicImage, ImageBuffer};
@@ -22,7 +24,7 @@ use std::sync::Arc;
 ///
 /// ```no_run
 /// let device = sci_burn::open_device("cpu")?;
-/// let enhancer = sci_burn::Enhancer::from_file("medium.pt", &device)?;
+/// let enhancer = sci_burn::Enhancer::from_preset(sci_burn::Preset::Medium, &device);
 /// let dark = sci_burn::open_photo("dark.png")?;
 /// sci_burn::save_photo(&enhancer.enhance(&dark)?, "bright.png")?;
 /// # Ok::<(), sci_burn::Error>(())
@@ -68,6 +70,16 @@ impl Enhancer {
         let device = device.clone().without_autodiff();
         let estimator = IlluminationEstimatorConfig::new().load(weights, &device)?;
         Ok(Self::new(estimator, &device))
+    }
+
+    /// An enhancer with weights that come with this crate.
+    ///
+    /// # Panics
+    ///
+    /// If the device fails.
+    #[cfg(feature = "presets")]
+    pub fn from_preset(preset: Preset, device: &Device) -> Self {
+        Self::new(preset.estimator(&device.clone().without_autodiff()), device)
     }
 
     /// The device that the work is done on.

@@ -77,7 +77,7 @@ impl TrainingConfig {
     ///
     /// [`Error::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.to_value()).expect("a value becomes text");
+        let text = serde_json::to_string_pretty(self).expect("a configuration becomes JSON");
         crate::file::write(path.as_ref(), format!("{text}\n").as_bytes())
     }
 

@@ -35,8 +35,8 @@ pub struct Trained {
 /// Trains a model, on Burn's [`SupervisedTraining`].
 ///
 /// The run's folder gets the configuration (`config.json`), a table of the epochs (`metrics.csv`),
-/// previews, checkpoints, and in the end the model (`model.safetensors`, `model.bpk`). A run that was
-/// broken off, at whatever moment, goes on from its last checkpoint when it is [resumed](Run::Resume);
+/// previews, checkpoints, and in the end the model (`model.safetensors`, `model.bpk`) and the part of it
+/// that enhances (`estimator.safetensors`). A run that was broken off, at whatever moment, goes on from its last checkpoint when it is [resumed](Run::Resume);
 /// on one CPU device it ends with the same weights, bit for bit, as if nothing had happened.
 ///
 /// `devices` is Burn's: one device; several of which one optimises with the mean of their
@@ -103,6 +103,7 @@ pub fn train(
     for name in ["model.safetensors", "model.bpk"] {
         cascade.save(session.folder.path.join(name))?;
     }
+    cascade.estimator.save(session.folder.path.join("estimator.safetensors"))?;
     Ok(Some(Trained { cascade, metrics }))
 }
 

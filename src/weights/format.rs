@@ -72,13 +72,22 @@ pub(super) fn read(path: &Path) -> Result<Stored> {
         Format::Safetensors => read_safetensors(&std::fs::read(path).map_err(unreadable)?),
         Format::Burnpack => read_burnpack(std::fs::read(path).map_err(unreadable)?),
     };
-    let (tensors, blocks) = tensors.map_err(malformed)?;
+    Ok(sort(tensors.map_err(malformed)?))
+}
+
+/// The tensors of a safetensors file that is a part of this crate.
+#[cfg(feature = "presets")]
+pub(super) fn embedded(bytes: &[u8]) -> Stored {
+    sort(read_safetensors(bytes).expect("an embedded file is sound"))
+}
+
+fn sort((tensors, blocks): (Vec<burn_pack::Tensor>, [Option<usize>; 2])) -> Stored {
     let listed = names::block_counts(tensors.iter().map(|tensor| tensor.name.as_str()));
     let ours = |tensor: burn_pack::Tensor| Some((names::to_ours(&tensor.name)?, tensor));
-    Ok(Stored {
+    Stored {
         tensors: tensors.into_iter().filter_map(ours).collect(),
         blocks: [0, 1].map(|network| listed[network].or(blocks[network])),
-    })
+    }
 }
 
 /// The tensors, and the block counts where they are not in the tensors' names.

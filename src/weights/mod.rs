@@ -10,6 +10,11 @@
 
 mod format;
 mod names;
+#[cfg(feature = "presets")]
+mod presets;
+
+#[cfg(feature = "presets")]
+pub use presets::Preset;
 
 use crate::error::{Error, Result};
 use crate::model::{
@@ -34,7 +39,8 @@ impl SciCascadeConfig {
     /// [`Error::BlockCount`] where it does not fit; [`Error::Setting`] where the configuration itself is wrong.
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
         let blocks = [Some(self.estimator.blocks), Some(self.calibrator.blocks)];
-        load(self.init(device)?, "", blocks, path.as_ref())
+        let path = path.as_ref();
+        load(self.init(device)?, "", blocks, format::read(path)?, path)
     }
 }
 
@@ -45,7 +51,9 @@ impl IlluminationEstimatorConfig {
     ///
     /// As [`SciCascadeConfig::load`].
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<IlluminationEstimator> {
-        load(self.init(device)?, names::ESTIMATOR, [Some(self.blocks), None], path.as_ref())
+        let path = path.as_ref();
+        let stored = format::read(path)?;
+        load(self.init(device)?, names::ESTIMATOR, [Some(self.blocks), None], stored, path)
     }
 }
 
@@ -84,9 +92,9 @@ fn load<M: Module>(
     mut module: M,
     root: &str,
     blocks: [Option<usize>; 2],
+    mut stored: format::Stored,
     path: &Path,
 ) -> Result<M> {
-    let mut stored = format::read(path)?;
     let counts = blocks.into_iter().zip(stored.blocks);
     for (network, counts) in ["estimator", "calibrator"].into_iter().zip(counts) {
         if let (Some(expected), Some(found)) = counts

@@ -1,0 +1,97 @@
+//! Adapts trained weights to one photograph, or to a folder of them.
+//!
+//! ```text
+//! cargo run --release --example finetune -- night.jpg -o tuned.safetensors --picture before-after.png
+//! cargo run --release --example finetune -- photos -o tuned.safetensors --crop 600x400 --steps 300
+//! ```
+
+mod common;
+
+use clap::Parser;
+use sci_burn::image::{DynamicImage, GenericImage};
+use sci_burn::{
+    Enhancer, Error, FineTuningConfig, IlluminationEstimatorConfig, OptimiserConfig, Preset,
+    Result, SamplingConfig, find_photos, fine_tune, open_device, open_photo, save_photo,
+};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Adapts trained weights to one photograph, or to a folder of them.
+#[derive(Parser)]
+struct Options {
+    /// A photograph, or a folder of them.
+    photos: PathBuf,
+    /// The new weights: .safetensors or .bpk.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Where to start: easy, medium or difficult.
+    #[arg(short, long, default_value_t)]
+    preset: Preset,
+    /// Where to start: .pt, .safetensors or .bpk.
+    #[arg(short, long, conflicts_with = "preset")]
+    weights: Option<PathBuf>,
+    /// A picture of the (first) photograph: dark, enhanced before and after the tuning.
+    #[arg(long)]
+    picture: Option<PathBuf>,
+    /// Number of steps.
+    #[arg(long, default_value_t = 100)]
+    steps: usize,
+    /// Step size of the optimiser.
+    #[arg(long, default_value_t = 5e-4)]
+    lr: f64,
+    /// Use a random part of each photograph, of this many pixels.
+    #[arg(long, value_name = "WxH", value_parser = common::size)]
+    crop: Option<[usize; 2]>,
+    /// Decides everything random.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    #[arg(short, long, default_value = "cpu")]
+    device: String,
+    /// Replace weights and picture that exist already.
+    #[arg(short, long)]
+    force: bool,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Options::parse()))
+}
+
+fn run(options: &Options) -> Result<()> {
+    for path in [Some(&options.output), options.picture.as_ref()].into_iter().flatten() {
+        if path.exists() && !options.force {
+            let reason = "it exists already (--force replaces it)".to_owned();
+            return Err(Error::Write { path: path.clone(), reason });
+        }
+    }
+    let device = open_device(&options.device)?;
+    let estimator = match &options.weights {
+        Some(weights) => IlluminationEstimatorConfig::new().load(weights, &device)?,
+        None => options.preset.estimator(&device),
+    };
+    let config = FineTuningConfig::new()
+        .with_steps(options.steps)
+        .with_optimiser(OptimiserConfig::new().with_learning_rate(options.lr))
+        .with_sampling(SamplingConfig::new().with_crop(options.crop))
+        .with_seed(options.seed);
+    let tuned = fine_tune(estimator.clone(), &options.photos, &config, &device, &common::watch())?;
+    tuned.save(&options.output)?;
+    println!("{}", options.output.display());
+
+    let Some(picture) = &options.picture else { return Ok(()) };
+    let photo = match options.photos.is_dir() {
+        true => find_photos(&options.photos)?.swap_remove(0),
+        false => options.photos.clone(),
+    };
+    let dark = DynamicImage::from(open_photo(photo)?.into_rgb8());
+    let enhanced = |estimator| Enhancer::new(estimator, &device).enhance(&dark);
+    let columns = [dark.clone(), enhanced(estimator)?, enhanced(tuned)?];
+    let (width, height) = (dark.width(), dark.height());
+    let mut sheet = DynamicImage::new_rgb8(3 * width, height);
+    for (place, column) in (0..).zip(&columns) {
+        sheet.copy_from(column, place * width, 0).expect("three of them fit");
+    }
+    save_photo(&sheet, picture)?;
+    println!("{}", picture.display());
+    Ok(())
+}

@@ -1,0 +1,93 @@
+use super::{format, load, names};
+use crate::error::Error;
+use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig};
+use burn::tensor::Device;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+/// Weights that come with this crate, trained by it on real low-light photographs. The repository's
+/// `assets/presets/README.md` says how, and what each does well and badly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// For photographs that are a little dark.
+    Easy,
+    /// For photographs taken at night with some light.
+    #[default]
+    Medium,
+    /// For photographs in which hardly anything is to be seen.
+    Difficult,
+}
+
+impl Preset {
+    /// All presets, the least bright first.
+    pub const ALL: [Self; 3] = [Self::Easy, Self::Medium, Self::Difficult];
+
+    /// The preset's name: `easy`, `medium` or `difficult`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Easy => "easy",
+            Self::Medium => "medium",
+            Self::Difficult => "difficult",
+        }
+    }
+
+    /// An estimator with these weights.
+    ///
+    /// # Panics
+    ///
+    /// If the device fails.
+    pub fn estimator(self, device: &Device) -> IlluminationEstimator {
+        let bytes: &[u8] = match self {
+            Self::Easy => include_bytes!("../../assets/presets/easy/estimator.safetensors"),
+            Self::Medium => include_bytes!("../../assets/presets/medium/estimator.safetensors"),
+            Self::Difficult => {
+                include_bytes!("../../assets/presets/difficult/estimator.safetensors")
+            }
+        };
+        let config = IlluminationEstimatorConfig::new();
+        let blocks = [Some(config.blocks), None];
+        let (stored, name) = (format::embedded(bytes), Path::new(self.name()));
+        config
+            .init(device)
+            .and_then(|estimator| load(estimator, names::ESTIMATOR, blocks, stored, name))
+            .expect("embedded weights fit the published configuration")
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| Error::Setting {
+            setting: "preset",
+            reason: format!("is `{name}`, must be easy, medium or difficult"),
+        })
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_can_be_loaded_and_differ() {
+        let weights = Preset::ALL.map(|preset| {
+            assert_eq!(preset.name().parse::<Preset>().unwrap(), preset);
+            preset.estimator(&Device::flex()).output_conv.weight.val().into_data()
+        });
+        assert!(weights[0] != weights[1] && weights[1] != weights[2]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let message = "hard".parse::<Preset>().unwrap_err().to_string();
+        assert!(message.contains("`hard`") && message.contains("difficult"), "{message}");
+    }
+}

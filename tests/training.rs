@@ -1,0 +1,295 @@
+//! Whole trainings: broken off and resumed, on one device and on two, on data that is good and bad.
+
+mod common;
+
+use burn::train::{ExecutionStrategy, MultiDeviceOptim};
+use image::{DynamicImage, Rgb, RgbImage};
+use sci_burn::{
+    Darken, Error, FineTuningConfig, IlluminationEstimatorConfig, Run, SamplingConfig,
+    SciCascadeConfig, TrainingConfig, TrainingEvent, Watch, fine_tune, train,
+};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// A folder of dark pictures, all different.
+fn photos(count: u32) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..count {
+        picture(index).save(folder.path().join(format!("{index}.png"))).unwrap();
+    }
+    folder
+}
+
+fn picture(index: u32) -> DynamicImage {
+    let level = |x: u32, y: u32, channel: u32| {
+        let wave = (x * (index + 2) + y * (3 + channel)) % (29 + index);
+        (wave * (1 + channel) / 2 + 4 + 3 * index) as u8
+    };
+    RgbImage::from_fn(34, 26, |x, y| Rgb([0, 1, 2].map(|channel| level(x, y, channel)))).into()
+}
+
+fn config(photos: &Path) -> TrainingConfig {
+    let sampling = SamplingConfig::new().with_crop(Some([24, 20])).with_flip(true);
+    TrainingConfig::new(photos.to_owned()).with_sampling(sampling).with_seed(11).with_epochs(5)
+}
+
+fn one_device() -> ExecutionStrategy {
+    ExecutionStrategy::SingleDevice(common::cpu())
+}
+
+fn run(config: &TrainingConfig, run: &Run) -> sci_burn::Result<()> {
+    train(config, run, one_device(), &Watch::Silent).map(|trained| assert!(trained.is_some()))
+}
+
+fn bytes(run: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(run.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+const BROKEN_OFF: &str = "SCI_TEST_BROKEN_OFF";
+
+/// Not a test by itself: the process in which the next one breaks a training off.
+#[test]
+#[ignore = "is run by another test"]
+fn a_training_that_dies() {
+    let Some(folder) = std::env::var_os(BROKEN_OFF).map(PathBuf::from) else { return };
+    let steps = Mutex::new(0);
+    let watch = Watch::events(move |event| {
+        if let TrainingEvent::Step { .. } = event {
+            *steps.lock().unwrap() += 1;
+            if *steps.lock().unwrap() == 11 {
+                // In the middle of the third epoch, with nothing put in order.
+                std::process::abort();
+            }
+        }
+    });
+    let config = config(&folder.join("photos"));
+    train(&config, &Run::New(folder.join("run")), one_device(), &watch).unwrap();
+}
+
+#[test]
+fn a_run_that_was_killed_ends_as_if_it_had_not_been() {
+    let photos = photos(4);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::rename(photos.path(), folder.path().join("photos")).unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "a_training_that_dies"])
+        .env(BROKEN_OFF, folder.path())
+        .output()
+        .unwrap();
+    assert!(!child.status.success(), "the training ended before it was broken off");
+
+    let config = config(&folder.path().join("photos"));
+    let killed = folder.path().join("run");
+    assert!(killed.join("checkpoint/model-2.bpk").exists());
+    assert!(!killed.join("model.bpk").exists());
+    // As if it had died while this checkpoint was written.
+    std::fs::remove_file(killed.join("checkpoint/optim-2.bpk")).unwrap();
+    run(&config, &Run::Resume(killed.clone())).unwrap();
+
+    let whole = folder.path().join("whole");
+    run(&config, &Run::New(whole.clone())).unwrap();
+    for name in ["model.safetensors", "estimator.safetensors", "metrics.csv", "config.json"] {
+        assert_eq!(bytes(&killed, name), bytes(&whole, name), "{name}");
+    }
+    for epoch in 1..=5 {
+        let name = format!("previews/epoch-{epoch:03}.png");
+        assert_eq!(bytes(&killed, &name), bytes(&whole, &name), "{name}");
+    }
+}
+
+#[test]
+fn a_finished_run_goes_on_for_longer() {
+    let photos = photos(3);
+    let folder = tempfile::tempdir().unwrap();
+    let [longer, whole] = ["longer", "whole"].map(|name| folder.path().join(name));
+    let config = config(photos.path());
+    run(&config.clone().with_epochs(2), &Run::New(longer.clone())).unwrap();
+    run(&config.clone().with_epochs(4), &Run::Resume(longer.clone())).unwrap();
+    run(&config.clone().with_epochs(4), &Run::New(whole.clone())).unwrap();
+    for name in ["model.safetensors", "metrics.csv", "config.json"] {
+        assert_eq!(bytes(&longer, name), bytes(&whole, name), "{name}");
+    }
+    // Nothing is left to do.
+    run(&config.with_epochs(4), &Run::Resume(longer.clone())).unwrap();
+    assert_eq!(bytes(&longer, "model.safetensors"), bytes(&whole, "model.safetensors"));
+}
+
+#[test]
+fn the_folder_of_another_run_is_left_alone() {
+    let photos = photos(2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let config = config(photos.path()).with_epochs(1);
+    run(&config, &Run::New(path.clone())).unwrap();
+    let before = bytes(&path, "metrics.csv");
+
+    let refused = |config: &TrainingConfig, to: Run| run(config, &to).unwrap_err().to_string();
+    let message = refused(&config, Run::New(path.clone()));
+    assert!(message.contains("holds a run already"), "{message}");
+    let other = config.clone().with_seed(12).with_epochs(3);
+    let message = refused(&other, Run::Resume(path.clone()));
+    assert!(message.ends_with("is a run with `seed` 11, not 12"), "{message}");
+    let message = refused(&config, Run::Resume(folder.path().join("none")));
+    assert!(message.contains("none/config.json"), "{message}");
+    let message = refused(&config, Run::New(photos.path().to_owned()));
+    assert!(message.contains("not empty"), "{message}");
+    assert_eq!(bytes(&path, "metrics.csv"), before);
+}
+
+#[test]
+fn nothing_is_written_where_no_photograph_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("photos");
+    std::fs::create_dir(&data).unwrap();
+    let target = folder.path().join("run");
+    let refused = || run(&config(&data), &Run::New(target.clone())).unwrap_err().to_string();
+    assert!(refused().contains("there is no photograph in it"), "{}", refused());
+    std::fs::write(data.join("broken.png"), b"no picture").unwrap();
+    picture(0).crop_imm(0, 0, 10, 10).save(data.join("small.png")).unwrap();
+    assert!(refused().contains("none of the 2 photographs"), "{}", refused());
+    assert!(!target.exists());
+}
+
+#[test]
+fn what_cannot_be_read_is_named_once_and_left_out() {
+    let photos = photos(3);
+    // A header without its pixels is found out only when it is decoded.
+    let whole = std::fs::read(photos.path().join("0.png")).unwrap();
+    std::fs::write(photos.path().join("cut.png"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(photos.path().join("text.jpg"), b"no picture").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let left_out = Arc::new(Mutex::new(Vec::new()));
+    let names = left_out.clone();
+    let watch = Watch::events(move |event| {
+        if let TrainingEvent::LeftOut(Error::Read { path, .. }) = event {
+            names.lock().unwrap().push(path.file_name().unwrap().to_owned());
+        }
+    });
+    let run = Run::New(folder.path().join("run"));
+    train(&config(photos.path()), &run, one_device(), &watch).unwrap();
+    let mut left_out = left_out.lock().unwrap().clone();
+    left_out.sort();
+    assert_eq!(left_out, ["cut.png", "text.jpg"]);
+}
+
+#[test]
+fn two_devices_make_the_step_of_one_with_the_mean_gradient() {
+    let once = photos(1);
+    let twice = photos(1);
+    std::fs::copy(twice.path().join("0.png"), twice.path().join("copy.png")).unwrap();
+    let whole = |photos: &Path| config(photos).with_sampling(SamplingConfig::new());
+    let folder = tempfile::tempdir().unwrap();
+    let runs = ["one", "two", "sharded"].map(|name| Run::New(folder.path().join(name)));
+    let weights = |trained: Option<sci_burn::Trained>| {
+        let weight = trained.unwrap().cascade.calibrator.block_conv_2.weight.val();
+        weight.try_into_vec_as::<f32>().unwrap()
+    };
+    let train = |photos: &Path, run, devices| {
+        weights(train(&whole(photos), run, devices, &Watch::Silent).unwrap())
+    };
+    let one = train(once.path(), &runs[0], one_device());
+    let optims = [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded];
+    for (run, optim) in runs[1..].iter().zip(optims) {
+        let devices = ExecutionStrategy::multi(vec![common::cpu(), common::cpu()], optim);
+        let two = train(twice.path(), run, devices);
+        for (one, two) in one.iter().zip(&two) {
+            assert!((one - two).abs() < 1e-5, "{one} {two}");
+        }
+    }
+}
+
+#[test]
+fn a_training_that_diverges_ends_at_once() {
+    let photos = photos(1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(photos.path()).with_epochs(50);
+    config.optimiser.learning_rate = 1e38;
+    let error = run(&config, &Run::New(folder.path().join("run"))).unwrap_err();
+    let Error::NotFinite { epoch, ref photos, ref checkpoint, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(photos.ends_with("0.png"), "{error}");
+    let expected = folder.path().join(format!("run/checkpoint/model-{}.bpk", epoch - 1));
+    assert_eq!(*checkpoint, Some(expected), "{error}");
+    assert!(!folder.path().join("run/model.bpk").exists());
+}
+
+#[test]
+fn the_result_is_the_checkpoint_closest_to_the_luminance_asked_for() {
+    let photos = photos(3);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(photos.path()).with_epochs(60);
+    config.optimiser.learning_rate = 1e-2;
+    let free = folder.path().join("free");
+    run(&config, &Run::New(free.clone())).unwrap();
+    let rows = || csv_column(&free, "luminance");
+    let target = (rows().iter().copied().fold(0.0, f64::max) + rows()[0]) / 2.0;
+    let reached = rows().iter().position(|&luminance| luminance >= target).unwrap() + 1;
+
+    let stopped = Run::New(folder.path().join("stopped"));
+    let config = config.with_stop_at_luminance(Some(target));
+    let trained = train(&config, &stopped, one_device(), &Watch::Silent).unwrap().unwrap();
+    let distance = |luminance: &f64| (luminance - target).abs();
+    let best = rows()[..reached].iter().map(distance).fold(1.0, f64::min);
+    assert_eq!(csv_column(&folder.path().join("stopped"), "luminance").len(), reached);
+    assert_eq!(distance(&trained.metrics.luminance), best);
+}
+
+fn csv_column(run: &Path, name: &str) -> Vec<f64> {
+    let text = String::from_utf8(bytes(run, "metrics.csv")).unwrap();
+    let mut lines = text.lines();
+    let column = lines.next().unwrap().split(',').position(|column| column == name).unwrap();
+    lines.map(|line| line.split(',').nth(column).unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn daylight_photographs_can_be_darkened_for_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/samples");
+    let mut config = config(&data).with_epochs(1);
+    config.sampling.darken = Some(Darken::new([2.0, 4.0]));
+    run(&config, &Run::New(folder.path().join("run"))).unwrap();
+}
+
+#[test]
+fn batches_of_crops() {
+    let photos = photos(5);
+    let folder = tempfile::tempdir().unwrap();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let told = steps.clone();
+    let watch = Watch::events(move |event| {
+        if let TrainingEvent::Step { photos, .. } = event {
+            told.lock().unwrap().push(photos);
+        }
+    });
+    let config = config(photos.path()).with_batch_size(2).with_epochs(2);
+    train(&config, &Run::New(folder.path().join("run")), one_device(), &watch).unwrap();
+    assert_eq!(*steps.lock().unwrap(), [2, 4, 5, 2, 4, 5]);
+}
+
+#[test]
+fn fine_tuning_lowers_the_loss() {
+    let photos = photos(1);
+    let device = common::cpu();
+    let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
+    let losses = Arc::new(Mutex::new(Vec::new()));
+    let told = losses.clone();
+    let watch = Watch::events(move |event| {
+        if let TrainingEvent::Step { loss, .. } = event {
+            told.lock().unwrap().push(loss);
+        }
+    });
+    let photo = photos.path().join("0.png");
+    let tuned = fine_tune(estimator, photo, &FineTuningConfig::new(), &device, &watch).unwrap();
+    let losses = losses.lock().unwrap();
+    assert_eq!(losses.len(), 100);
+    assert!(losses[99] < 0.9 * losses[0], "{} {}", losses[0], losses[99]);
+    let path = photos.path().join("tuned.safetensors");
+    tuned.save(&path).unwrap();
+    IlluminationEstimatorConfig::new().load(&path, &device).unwrap();
+    // An estimator of a cascade can be tuned as well.
+    let cascade = SciCascadeConfig::new().init(&device).unwrap();
+    let config = FineTuningConfig::new().with_steps(1);
+    fine_tune(cascade.estimator, photos.path(), &config, &device, &Watch::Silent).unwrap();
+}
