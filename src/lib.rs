@@ -11,8 +11,12 @@ mod file;
 mod loss;
 mod model;
 #[cfg_attr(
-    not(any(feature = "flex", feature = "ndarray")),
-    allow(dead_code, unused, reason = "the kernels for main memory have no backend then")
+    not(all(feature = "train", any(feature = "flex", feature = "ndarray"))),
+    allow(
+        dead_code,
+        unused,
+        reason = "the kernels lack a backend, or the backward passes a caller"
+    )
 )]
 mod ops;
 mod photo;
@@ -26,7 +30,7 @@ pub use {burn, image};
 #[cfg(feature = "train")]
 pub use data::{Batch, Darken, Origin, Sampling, SamplingConfig};
 pub use device::{device_names, open_device};
-pub use enhance::{Enhanced, Enhancer, Frame, FrameMut};
+pub use enhance::{Enhanced, Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
 pub use error::{Error, Result};
 pub use loss::{
     LossTerms, SciLoss, SciLossConfig, SmoothnessLoss, SmoothnessLossConfig, YcbcrLayout, fidelity,
@@ -43,7 +47,7 @@ pub use photo::{
 };
 #[cfg(feature = "train")]
 pub use training::{
-    EpochMetrics, Exposure, FineTuningConfig, Lazy, Listener, Measured, OptimiserConfig, Run,
+    EpochMetrics, FineTuningConfig, Lazy, Listener, Measured, OptimiserConfig, PhotoMetrics, Run,
     StepValues, Trainable, Trained, Training, TrainingConfig, TrainingEvent, Value, Watch,
     fine_tune, train,
 };

@@ -5,11 +5,11 @@ mod common;
 
 use burn::tensor::Tensor;
 use common::{cpu, image, largest_difference};
-use image::{ImageBuffer, Luma, Rgb, Rgba};
+use image::{DynamicImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
 use sci_burn::{
-    EnhancePixel, Enhancer, Frame, FrameMut, IlluminationEstimatorConfig, image, photo_to_tensor,
-    tensor_to_photo,
+    EnhancePixel, Enhancer, Exposure, Frame, FrameMut, IlluminationEstimatorConfig, image,
+    photo_to_tensor, tensor_to_photo,
 };
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -52,13 +52,15 @@ proptest! {
     fn one_pass_equals_layer_by_layer(
         batch in 1..3usize, height in 1..70usize, width in 1..150usize,
         blocks in 1..4usize, channels in 1..9usize, seed in any::<u32>(),
-        low in -0.5..0.5f64, range in 0.1..1.5f64,
+        low in -0.5..0.5f64, range in 0.1..1.5f64, strength in 0.0..1.0f32,
     ) {
+        let strength = if seed % 3 == 0 { 1.0 } else { strength };
         let enhancer = enhancer(blocks, channels, seed.into());
+        let enhancer = enhancer.with_exposure(Exposure::Strength(strength)).unwrap();
         // Some of it outside [0, 1].
         let image = image(seed.into(), [batch, 3, height, width], &cpu()) * range + low;
         let fast = enhancer.forward(image.clone());
-        let plain = enhancer.forward_plain(image);
+        let plain = enhancer.forward_plain(image, strength);
         prop_assert!(largest_difference(fast.illumination, plain.illumination) < 2e-5);
         prop_assert!(largest_difference(fast.reflectance, plain.reflectance) < 2e-4);
     }
@@ -66,6 +68,48 @@ proptest! {
 
 proptest! {
     #![proptest_config(cases(40))]
+
+    #[test]
+    fn no_strength_changes_nothing_and_the_whole_one_is_the_published(
+        height in 1..60u32, width in 1..200u32, seed in any::<u32>(),
+    ) {
+        let dark = DynamicImage::from(noise::<Rgb<u8>>(width, height, seed, 120));
+        let with = |exposure| published().with_exposure(exposure).unwrap().enhance(&dark).unwrap();
+        prop_assert_eq!(with(Exposure::Strength(0.0)), dark.clone());
+        prop_assert_eq!(with(Exposure::Strength(1.0)), with(Exposure::Full));
+        // Steadily brighter.
+        let [weak, strong] = [0.4, 0.6].map(|s| with(Exposure::Strength(s)).into_rgb8());
+        prop_assert!(weak.iter().zip(strong.iter()).all(|(weak, strong)| weak <= strong));
+    }
+
+    #[test]
+    fn automatic_exposure_keeps_to_its_limits(
+        height in 40..200u32, width in 40..300u32, seed in any::<u32>(),
+        most in 10..250u32, luminance in 0.05..0.9f32,
+    ) {
+        let dark = noise::<Rgb<u8>>(width, height, seed, most);
+        let auto = published().with_exposure(Exposure::Auto { luminance }).unwrap();
+        let bright = auto.enhance(&dark.clone().into()).unwrap().into_rgb8();
+        prop_assert!(dark.iter().zip(bright.iter()).all(|(dark, bright)| dark <= bright));
+        let light = |photo: &RgbImage| {
+            let sum: f64 = photo.pixels()
+                .map(|p| 0.2126 * f64::from(p[0]) + 0.7152 * f64::from(p[1]) + 0.0722 * f64::from(p[2]))
+                .sum();
+            sum / f64::from(width * height) / 255.0
+        };
+        // What is found from a sample is not exact.
+        let allowed = f64::from(luminance).max(light(&dark)) + 0.03;
+        prop_assert!(light(&bright) <= allowed, "{} {allowed}", light(&bright));
+        let clipped = |photo: &RgbImage| {
+            photo.pixels().filter(|p| p.0.iter().any(|&level| level >= 250)).count() as f64
+        };
+        let newly = (clipped(&bright) - clipped(&dark)) / f64::from(width * height);
+        prop_assert!(newly <= 0.03, "{newly}");
+        // The way through tensors finds nearly the same.
+        let tensor = auto.forward(photo_to_tensor(&dark, &cpu()));
+        let other = tensor_to_photo(tensor.reflectance).unwrap();
+        prop_assert!((light(&other) - light(&bright)).abs() < 0.03);
+    }
 
     #[test]
     fn bytes_to_bytes_equals_the_way_through_tensors(

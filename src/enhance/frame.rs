@@ -3,7 +3,7 @@ use crate::ops::cpu::EnhancePixel;
 
 /// A picture in memory that somebody else owns: rows of pixels, each `stride` samples after the one
 /// before it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Frame<'a, P: EnhancePixel> {
     pub(super) samples: &'a [P::Subpixel],
     pub(super) size: [usize; 2],

@@ -1,19 +1,23 @@
 //! A dark photograph in, a bright one out.
 
+mod exposure;
 mod frame;
 
+pub use exposure::{Exposure, SteadyExposure};
 pub use frame::{Frame, FrameMut};
 
 use crate::error::{Error, Result};
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectance};
 use crate::ops::FoldedEstimator;
-use crate::ops::cpu::{self, EnhancePixel};
+use crate::ops::cpu::{self, EnhancePixel, Lit};
 use crate::ops::functions::{enhance, has_kernel, on_cpu};
 #[cfg(feature = "presets")]
 use crate::weights::Preset;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Slice, Tensor, TensorData, s};
+use exposure::strength;
 use image::{DynamicImage, ImageBuffer};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,6 +40,7 @@ pub struct Enhancer {
     /// The estimator for the one-pass kernel, where the device has it.
     folded: Option<Arc<FoldedEstimator>>,
     device: Device,
+    exposure: Exposure,
 }
 
 /// What an [`Enhancer`] makes of a tensor. Both are `[batch, 3, height, width]`.
@@ -57,7 +62,7 @@ impl Enhancer {
         let device = device.clone().without_autodiff();
         let estimator = estimator.valid().to_device(&device);
         let folded = on_cpu(&device).then(|| Arc::new(estimator.folded()));
-        Self { estimator, folded, device }
+        Self { estimator, folded, device, exposure: Exposure::Full }
     }
 
     /// An enhancer with the weights of a file, of an estimator with the published configuration or
@@ -80,6 +85,20 @@ impl Enhancer {
     #[cfg(feature = "presets")]
     pub fn from_preset(preset: Preset, device: &Device) -> Self {
         Self::new(preset.estimator(&device.clone().without_autodiff()), device)
+    }
+
+    /// The same enhancer with another exposure. It begins with [`Exposure::Full`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where a number in it is out of its range.
+    pub fn with_exposure(self, exposure: Exposure) -> Result<Self> {
+        Ok(Self { exposure: exposure.check()?, ..self })
+    }
+
+    /// How far it brightens.
+    pub fn exposure(&self) -> Exposure {
+        self.exposure
     }
 
     /// The device that the work is done on.
@@ -157,17 +176,52 @@ impl Enhancer {
         if height == 0 || width == 0 {
             return Ok(());
         }
-        match &self.folded {
+        let Some(folded) = &self.folded else { return self.enhance_by_tensors(source, target) };
+        let strength = match self.exposure {
+            Exposure::Full => 1.0,
+            Exposure::Strength(strength) => strength,
+            Exposure::Auto { luminance } => self.strength(source, luminance)?,
+        };
+        let (size, network) = (source.size, folded.cpu());
+        let source = cpu::Samples { samples: source.samples, stride: source.stride };
+        let target = cpu::Samples { samples: target.samples, stride: target.stride };
+        cpu::enhance_pixels::<P>(network, size, strength, source, target);
+        Ok(())
+    }
+
+    /// The strength that [`Exposure::Auto`] with this luminance finds for a picture. On a CPU device
+    /// that takes about an eighth of the time of enhancing it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where the luminance is out of its range, [`Error::Execution`] where the
+    /// device fails.
+    pub fn strength<P: EnhancePixel>(&self, source: Frame<'_, P>, luminance: f32) -> Result<f32> {
+        Exposure::Auto { luminance }.check()?;
+        let sample = match &self.folded {
             Some(folded) => {
-                let source_samples =
-                    cpu::Samples { samples: source.samples, stride: source.stride };
-                let target_samples =
-                    cpu::Samples { samples: target.samples, stride: target.stride };
-                cpu::enhance_pixels::<P>(folded.cpu(), source.size, source_samples, target_samples);
-                Ok(())
+                let samples = cpu::Samples { samples: source.samples, stride: source.stride };
+                cpu::sample_pixels::<P>(folded.cpu(), source.size, samples, SAMPLE)
             }
-            None => self.enhance_by_tensors(source, target),
+            None => {
+                let image = self.to_tensor(source);
+                let illumination = self.estimator.forward(image.clone());
+                sample_tensors(&image, &illumination)?
+            }
+        };
+        Ok(strength(&sample, luminance))
+    }
+
+    fn to_tensor<P: EnhancePixel>(&self, source: Frame<'_, P>) -> Tensor<4> {
+        let [height, width] = source.size;
+        let row = width * usize::from(P::CHANNEL_COUNT);
+        let mut planes = vec![0.0; 3 * height * width];
+        for y in 0..height {
+            let rows = plane_rows(source.size, y);
+            let planes = planes.get_disjoint_mut(rows).expect("rows of three planes");
+            P::load(&source.samples[y * source.stride..][..row], planes);
         }
+        Tensor::from_data(TensorData::new(planes, [1, 3, height, width]), &self.device)
     }
 
     fn enhance_by_tensors<P: EnhancePixel>(
@@ -177,29 +231,20 @@ impl Enhancer {
     ) -> Result<()> {
         let [height, width] = source.size;
         let row = width * usize::from(P::CHANNEL_COUNT);
-        let mut planes = vec![0.0; 3 * height * width];
-        let rows =
-            |y: usize| [0, 1, 2].map(|c| (c * height + y) * width..(c * height + y + 1) * width);
-        for y in 0..height {
-            let planes = planes.get_disjoint_mut(rows(y)).expect("rows of three planes");
-            P::load(&source.samples[y * source.stride..][..row], planes);
-        }
-        let image = Tensor::from_data(TensorData::new(planes, [1, 3, height, width]), &self.device);
-        let planes: Vec<f32> = self
-            .forward(image)
-            .reflectance
+        let reflectance = self.try_forward(self.to_tensor(source))?.reflectance;
+        let planes: Vec<f32> = reflectance
             .try_into_vec_as()
             .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
         for y in 0..height {
             let old = &source.samples[y * source.stride..][..row];
             let new = &mut target.samples[y * target.stride..][..row];
-            P::store(rows(y).map(|row| &planes[row]), old, new);
+            P::store(plane_rows(source.size, y).map(|row| &planes[row]), old, new);
         }
         Ok(())
     }
 
     /// Illumination and enhanced image of a batch (the paper's section 3.4: one pass of the
-    /// estimator, without the calibrator).
+    /// estimator, without the calibrator). With [`Exposure::Auto`] each image has its own strength.
     ///
     /// A NaN or an infinity makes the result undefined in the 7×7 pixels around it, and nowhere
     /// else. Values outside `[0, 1]` are computed with as they are.
@@ -208,25 +253,96 @@ impl Enhancer {
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`, on this enhancer's device
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image has not three channels; with [`Exposure::Auto`], if the device fails.
     pub fn forward(&self, image: Tensor<4>) -> Enhanced {
-        let [_, channels, ..] = image.dims();
+        self.try_forward(image).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_forward(&self, image: Tensor<4>) -> Result<Enhanced> {
+        let [batch, channels, ..] = image.dims();
         assert_eq!(channels, 3, "an image has three channels");
+        let strength = match self.exposure {
+            Exposure::Full => 1.0,
+            Exposure::Strength(strength) => strength,
+            Exposure::Auto { luminance } if image.shape().num_elements() > 0 => {
+                let images = image.split(1, 0).into_iter();
+                let images: Vec<_> =
+                    images.map(|image| self.auto(image, luminance)).collect::<Result<_>>()?;
+                let cat = |part: fn(&Enhanced) -> &Tensor<4>| {
+                    Tensor::cat(images.iter().map(|image| part(image).clone()).collect(), 0)
+                };
+                debug_assert_eq!(images.len(), batch);
+                return Ok(Enhanced {
+                    illumination: cat(|image| &image.illumination),
+                    reflectance: cat(|image| &image.reflectance),
+                });
+            }
+            Exposure::Auto { .. } => 1.0,
+        };
+        Ok(self.with_strength(image, strength))
+    }
+
+    /// One image, with the strength that suits it.
+    fn auto(&self, image: Tensor<4>, luminance: f32) -> Result<Enhanced> {
+        let full = self.with_strength(image.clone(), 1.0);
+        let strength = strength(&sample_tensors(&image, &full.illumination)?, luminance);
+        if strength == 1.0 {
+            return Ok(full);
+        }
+        let illumination = weaken(full.illumination, strength);
+        Ok(Enhanced { reflectance: reflectance(image, illumination.clone()), illumination })
+    }
+
+    fn with_strength(&self, image: Tensor<4>, strength: f32) -> Enhanced {
         match &self.folded {
             Some(folded) if has_kernel(&image) && !image.device().is_autodiff() => {
-                let [illumination, reflectance] = enhance(image, folded.clone());
+                let [illumination, reflectance] = enhance(image, folded.clone(), strength);
                 Enhanced { illumination, reflectance }
             }
-            _ => self.forward_plain(image),
+            _ => self.forward_plain(image, strength),
         }
     }
 
-    /// As [`forward`](Self::forward), in Burn's tensor functions: what the kernels are held against.
+    /// As [`forward`](Self::forward) with a strength, in Burn's tensor functions: what the kernels
+    /// are held against.
     #[doc(hidden)]
-    pub fn forward_plain(&self, image: Tensor<4>) -> Enhanced {
-        let illumination = self.estimator.forward(image.clone());
+    pub fn forward_plain(&self, image: Tensor<4>, strength: f32) -> Enhanced {
+        let illumination = weaken(self.estimator.forward(image.clone()), strength);
         Enhanced { reflectance: reflectance(image, illumination.clone()), illumination }
     }
+}
+
+/// `1 − strength · (1 − illumination)`.
+fn weaken(illumination: Tensor<4>, strength: f32) -> Tensor<4> {
+    match strength {
+        1.0 => illumination,
+        strength => illumination * strength + (1.0 - strength),
+    }
+}
+
+/// How many pixels a strength is found from, at most.
+const SAMPLE: usize = 16_384;
+
+/// Evenly spaced pixels of one image, `[1, 3, height, width]`, with their illuminations.
+fn sample_tensors(image: &Tensor<4>, illumination: &Tensor<4>) -> Result<Vec<Lit>> {
+    let [_, _, height, width] = image.dims();
+    let step = ((height * width).div_ceil(SAMPLE) as f64).sqrt().ceil() as isize;
+    let read = |tensor: &Tensor<4>| -> Result<Vec<f32>> {
+        let every = Slice::new(0, None, step);
+        let sample = tensor.clone().slice(s![.., .., every, every]);
+        sample
+            .try_into_vec_as()
+            .map_err(|error| Error::Execution { reason: Error::first_line(error) })
+    };
+    let [image, illumination] = [read(image)?, read(illumination)?];
+    let count = image.len() / 3;
+    let pixel = |values: &[f32], at: usize| [0, 1, 2].map(|channel| values[channel * count + at]);
+    Ok((0..count).map(|at| [pixel(&image, at), pixel(&illumination, at)]).collect())
+}
+
+/// Where row `y` is in three planes of `[height, width]`.
+fn plane_rows([height, width]: [usize; 2], y: usize) -> [Range<usize>; 3] {
+    [0, 1, 2].map(|c| (c * height + y) * width..(c * height + y + 1) * width)
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -15,6 +15,7 @@ impl<B: SciOps + SciGradients, C: CheckpointStrategy> SciOps for Autodiff<B, C> 
     fn enhance(
         _: FloatTensor<Self>,
         _: Arc<FoldedEstimator>,
+        _: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("the one-pass kernel is for inference, which has no autodiff device")
     }

@@ -31,8 +31,12 @@ pub(crate) fn has_kernel<const D: usize>(tensor: &Tensor<D>) -> bool {
 
 /// Illumination and reflectance of images, both `[batch, 3, height, width]`. The image
 /// [has a kernel](has_kernel) and is not on an autodiff device.
-pub(crate) fn enhance(image: Tensor<4>, estimator: Arc<FoldedEstimator>) -> [Tensor<4>; 2] {
-    let (illumination, reflectance) = Dispatch::enhance(image.into_dispatch(), estimator);
+pub(crate) fn enhance(
+    image: Tensor<4>,
+    estimator: Arc<FoldedEstimator>,
+    strength: f32,
+) -> [Tensor<4>; 2] {
+    let (illumination, reflectance) = Dispatch::enhance(image.into_dispatch(), estimator, strength);
     [illumination, reflectance].map(Tensor::from_dispatch)
 }
 

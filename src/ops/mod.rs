@@ -59,11 +59,12 @@ impl FoldedEstimator {
     Autodiff: cfg(feature = "train")
 )]
 pub(crate) trait SciOps: Backend {
-    /// Illumination and reflectance of images, both `[batch, 3, height, width]`, in one pass. Not
-    /// differentiable.
+    /// Illumination and reflectance of images, both `[batch, 3, height, width]`, in one pass. In
+    /// place of the illumination `i` it works with `1 − strength · (1 − i)`. Not differentiable.
     fn enhance(
         image: FloatTensor<Self>,
         estimator: Arc<FoldedEstimator>,
+        strength: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]`
@@ -135,10 +136,11 @@ macro_rules! on_cpu {
             fn enhance(
                 image: FloatTensor<Self>,
                 estimator: Arc<FoldedEstimator>,
+                strength: f32,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
                 let image = Host::<Self, 4>::new(image);
                 let [illumination, reflectance] =
-                    cpu::enhance_planes(estimator.cpu(), image.shape, image.values());
+                    cpu::enhance_planes(estimator.cpu(), image.shape, strength, image.values());
                 let tensor = |values| Host::<Self, 4>::tensor(values, image.shape);
                 (tensor(illumination), tensor(reflectance))
             }

@@ -49,7 +49,7 @@ impl StepValues {
 
 /// How a photograph comes out, enhanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Exposure {
+pub struct PhotoMetrics {
     /// The mean luminance `0.2126 R + 0.7152 G + 0.0722 B` of the enhanced photograph, in `[0, 1]`.
     pub luminance: f64,
     /// The share of its pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
@@ -62,7 +62,7 @@ pub struct Exposure {
 /// What counts as clipped.
 const CLIPPED: f64 = 0.98;
 
-impl Exposure {
+impl PhotoMetrics {
     /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Value::from_values`].
     pub(super) fn measure(dark: &Tensor<4>, bright: &Tensor<4>) -> Tensor<1> {
         let means = |image: &Tensor<4>| image.clone().mean_dim(3).mean_dim(2).reshape([3]);
@@ -88,7 +88,7 @@ impl Value for StepValues {
     }
 }
 
-impl Value for Exposure {
+impl Value for PhotoMetrics {
     fn from_values(values: &[f64]) -> Self {
         let (&[luminance, clipped], means) = values.split_first_chunk().expect("eight values");
         let (dark, bright) = means.split_at(3);
@@ -287,7 +287,7 @@ impl Pictures {
 }
 
 impl Metric for Pictures {
-    type Input = Measured<Exposure>;
+    type Input = Measured<PhotoMetrics>;
 
     fn name(&self) -> MetricName {
         Arc::new("Preview".to_owned())
@@ -295,7 +295,7 @@ impl Metric for Pictures {
 
     fn update(
         &mut self,
-        item: &Measured<Exposure>,
+        item: &Measured<PhotoMetrics>,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(item.pictures.clone());

@@ -39,7 +39,7 @@ pub struct EpochMetrics {
     pub luminance: f64,
     /// The share of their pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
     pub clipped: f64,
-    /// How far their colours have shifted; see [`Exposure`](crate::Exposure).
+    /// How far their colours have shifted; see [`PhotoMetrics`](crate::PhotoMetrics).
     pub colour_cast: f64,
 }
 

@@ -1,4 +1,4 @@
-use super::metrics::{Exposure, Lazy, StepValues};
+use super::metrics::{Lazy, PhotoMetrics, StepValues};
 use crate::data::Batch;
 use crate::enhance::Enhancer;
 use crate::error::{Error, Result};
@@ -196,13 +196,13 @@ impl<N: Trainable> TrainStep for Training<N> {
 
 impl<N: Trainable> InferenceStep for Training<N> {
     type Input = Batch;
-    type Output = Lazy<Exposure>;
+    type Output = Lazy<PhotoMetrics>;
 
     /// How the photograph would come out, enhanced.
     fn step(&self, batch: Batch) -> Self::Output {
         let enhancer = Enhancer::new(self.network.estimator().clone(), &batch.image.device());
         let bright = enhancer.forward(batch.image.clone()).reflectance;
-        Lazy::new(Exposure::measure(&batch.image, &bright), batch.origin)
+        Lazy::new(PhotoMetrics::measure(&batch.image, &bright), batch.origin)
             .with_pictures(batch.pictured.then_some([batch.image, bright]))
     }
 }

@@ -1,5 +1,5 @@
 use super::config::TrainingConfig;
-use super::metrics::{Average, Exposure, Finite, Pictures, StepValues};
+use super::metrics::{Average, Finite, PhotoMetrics, Pictures, StepValues};
 use super::run::{
     BrightEnough, CLIPPED, COLOUR_CAST, EpochMetrics, FIDELITY, GRADIENT_NORM, KeepBest, LOSS,
     LUMINANCE, Recorder, Run, RunFolder, SMOOTHNESS, SharedHistory, locked,
@@ -177,9 +177,11 @@ impl Session<'_> {
             .metric_train_numeric(Average::new(SMOOTHNESS, |step: &StepValues| step.smoothness))
             .metric_train_numeric(Average::new(GRADIENT_NORM, |s: &StepValues| s.gradient_norm))
             .metric_train(Finite { halt: halt.clone() })
-            .metric_valid_numeric(Average::new(LUMINANCE, |photo: &Exposure| photo.luminance))
-            .metric_valid_numeric(Average::new(CLIPPED, |photo: &Exposure| photo.clipped))
-            .metric_valid_numeric(Average::new(COLOUR_CAST, |photo: &Exposure| photo.colour_cast))
+            .metric_valid_numeric(Average::new(LUMINANCE, |photo: &PhotoMetrics| photo.luminance))
+            .metric_valid_numeric(Average::new(CLIPPED, |photo: &PhotoMetrics| photo.clipped))
+            .metric_valid_numeric(Average::new(COLOUR_CAST, |photo: &PhotoMetrics| {
+                photo.colour_cast
+            }))
             .metric_valid(pictures);
         if let Some(target) = target {
             engine = engine.early_stopping(BrightEnough { history: self.history.clone(), target });

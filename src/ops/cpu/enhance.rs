@@ -95,18 +95,17 @@ pub(crate) fn band_rows(height: usize) -> usize {
     }
 }
 
-/// Enhances an image of `[height, width]`, given in bands of `rows` rows (the last may be lower).
+/// Enhances bands of an image of `[height, width]`, each given with its rows. In place of the
+/// illumination `i` it works with `1 − strength · (1 − i)`.
 pub(crate) fn enhance<B: Band>(
     network: &Network,
-    [height, width]: [usize; 2],
-    rows: usize,
-    bands: impl IndexedParallelIterator<Item = B>,
+    size: [usize; 2],
+    strength: f32,
+    bands: impl ParallelIterator<Item = (Range<usize>, B)>,
 ) {
-    bands.enumerate().for_each(|(index, band)| {
+    bands.for_each(|(rows, band)| {
         let mut scratch = network.idle().pop().unwrap_or_default();
-        let top = index * rows;
-        let rows = top..(top + rows).min(height);
-        arch().dispatch(Walk { network, size: [height, width], rows, band, scratch: &mut scratch });
+        arch().dispatch(Walk { network, size, strength, rows, band, scratch: &mut scratch });
         network.idle().push(scratch);
     });
 }
@@ -124,6 +123,7 @@ struct Scratch {
 struct Walk<'a, B> {
     network: &'a Network,
     size: [usize; 2],
+    strength: f32,
     rows: Range<usize>,
     band: B,
     scratch: &'a mut Scratch,
@@ -146,7 +146,7 @@ impl<B: Band> Walk<'_, B> {
     /// layer computes one row, one above that of the layer before it.
     #[inline(always)]
     fn strip<S: Simd>(&mut self, simd: S, columns: Range<usize>) {
-        let Self { network, size: [height, width], rows, band, scratch } = self;
+        let Self { network, size: [height, width], strength, rows, band, scratch } = self;
         let (network, height, layers) = (*network, *height, network.reach());
         // With the columns that the network sees beside the strip.
         let outer = columns.start.saturating_sub(layers)..(columns.end + layers).min(*width);
@@ -182,7 +182,7 @@ impl<B: Band> Walk<'_, B> {
                     let image = scratch.image.row(y);
                     let [illumination, reflectance] = &mut scratch.results;
                     let targets = [illumination.row_mut(0), reflectance.row_mut(0)];
-                    let kernel = &network.output;
+                    let kernel = (&network.output, *strength);
                     result_row::<S, B>(simd, kernel, source, image, targets, pitch, outer.len());
                     let [i, r] = [illumination, reflectance].map(|result| {
                         let result = result.row(0);
@@ -255,11 +255,12 @@ fn feature_row<S: Simd>(
     }
 }
 
-/// Illumination `i = clamp(sigmoid(conv) + x, 1e-4, 1)` and reflectance `clamp(x / i, 0, 1)`.
+/// Illumination `i = 1 − s · (1 − clamp(sigmoid(conv) + x, 1e-4, 1))`, with the strength `s`, and
+/// reflectance `clamp(x / i, 0, 1)`.
 #[inline(always)]
 fn result_row<S: Simd, B: Band>(
     simd: S,
-    kernel: &Kernel<G>,
+    (kernel, strength): (&Kernel<G>, f32),
     source: [&[f32]; 3],
     image: &[f32],
     [illumination, reflectance]: [&mut [f32]; 2],
@@ -267,7 +268,10 @@ fn result_row<S: Simd, B: Band>(
     width: usize,
 ) {
     let [zero, one] = [0.0, 1.0].map(|value| simd.splat_f32s(value));
-    let [darkest, brightest] = [1e-4, 1e4].map(|value| simd.splat_f32s(value));
+    let [strength, rest] = [strength, 1.0 - strength];
+    let most = simd.splat_f32s((rest + strength * 1e-4).recip());
+    let [strength, rest] = [strength, rest].map(|value| simd.splat_f32s(value));
+    let darkest = simd.splat_f32s(1e-4);
     for x in (0..width).step_by(V * S::F32_LANES) {
         let sums = kernel.tile::<S, V>(simd, 0, source, pitch, x);
         for (lane, sums) in sums.into_iter().enumerate() {
@@ -280,16 +284,20 @@ fn result_row<S: Simd, B: Band>(
                 if B::ILLUMINATION {
                     let sigmoid = simd.div_f32s(one, simd.add_f32s(one, decay));
                     let sum = simd.add_f32s(sigmoid, image[v]);
-                    light[v] = simd.min_f32s(simd.max_f32s(sum, darkest), one);
+                    let full = simd.min_f32s(simd.max_f32s(sum, darkest), one);
+                    light[v] = simd.mul_add_e_f32s(strength, full, rest);
                     let quotient = simd.div_f32s(image[v], light[v]);
                     divided[v] = simd.min_f32s(simd.max_f32s(quotient, zero), one);
                 } else {
                     // One division in place of two: with e = exp(−conv) and u = x·(1 + e),
-                    // x / (1 / (1 + e) + x) = u / (u + 1). An illumination of at most 1 means a
-                    // result of at least x, one of at least 1e-4 a result of at most x·1e4.
+                    // x / (1 − s + s · (1 / (1 + e) + x)) = u / ((1 − s) · (1 + e) + s · (u + 1)).
+                    // An illumination of at most 1 means a result of at least x, and its least
+                    // value one of at most so many times x.
                     let u = simd.mul_add_e_f32s(image[v], decay, image[v]);
-                    let quotient = simd.div_f32s(u, simd.add_f32s(u, one));
-                    let most = simd.mul_f32s(image[v], brightest);
+                    let full = simd.mul_f32s(strength, simd.add_f32s(u, one));
+                    let whole = simd.mul_add_e_f32s(rest, simd.add_f32s(one, decay), full);
+                    let quotient = simd.div_f32s(u, whole);
+                    let most = simd.mul_f32s(image[v], most);
                     divided[v] = simd.min_f32s(simd.max_f32s(quotient, image[v]), most);
                 }
             }

@@ -1,6 +1,7 @@
 //! Images in memory, as the one-pass enhancement reads and writes them: interleaved samples of a
 //! photograph, or the planes of a tensor.
 
+use super::Lit;
 use super::enhance::Band;
 use image::{Luma, Pixel, Rgb, Rgba};
 use std::ops::Range;
@@ -191,6 +192,42 @@ impl<P: EnhancePixel> Band for Interleaved<'_, P> {
         let old = &self.source[Self::samples(y, &columns, self.source_stride)];
         let new = Self::samples(y - self.top, &columns, self.target_stride);
         P::store(reflectance, old, &mut self.target[new]);
+    }
+}
+
+/// A few rows of a photograph, of which some pixels are wanted with their illuminations.
+pub(super) struct Sampled<'a, P: EnhancePixel> {
+    /// The whole photograph.
+    pub(super) source: &'a [P::Subpixel],
+    pub(super) stride: usize,
+    /// Every how-many-th pixel of a row is wanted.
+    pub(super) step: usize,
+    pub(super) found: &'a mut Vec<Lit>,
+}
+
+impl<P: EnhancePixel> Band for Sampled<'_, P> {
+    const ILLUMINATION: bool = true;
+
+    #[inline(always)]
+    fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
+        let samples = Interleaved::<P>::samples(y, &columns, self.stride);
+        P::load(&self.source[samples], planes);
+    }
+
+    #[inline(always)]
+    fn store(&mut self, y: usize, columns: Range<usize>, light: [&[f32]; 3], _: [&[f32]; 3]) {
+        let channels = usize::from(P::CHANNEL_COUNT);
+        let pixels = Interleaved::<P>::samples(y, &columns, self.stride);
+        let pixels = self.source[pixels].chunks_exact(channels);
+        // Not the same columns in each row.
+        let first = y % 2 * self.step / 2;
+        for (x, pixel) in pixels.enumerate().skip(first).step_by(self.step) {
+            let mut planes = [[0.0]; 3];
+            let [red, green, blue] = &mut planes;
+            P::load(pixel, [red, green, blue]);
+            let [[r], [g], [b]] = planes;
+            self.found.push([[r, g, b], [light[0][x], light[1][x], light[2][x]]]);
+        }
     }
 }
 
