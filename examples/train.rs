@@ -45,9 +45,6 @@ struct Options {
     /// Turn every second photograph left to right, at random.
     #[arg(long)]
     flip: bool,
-    /// Let red, green and blue change places at random, so that no colour is preferred.
-    #[arg(long)]
-    permute_channels: bool,
     /// Make ordinary photographs dark: a random number of stops from this range.
     #[arg(long, value_name = "A..B", value_parser = stops)]
     darken: Option<[f32; 2]>,
@@ -127,7 +124,6 @@ fn config(options: &Options) -> Result<TrainingConfig> {
     config.batch_size = options.batch_size.unwrap_or(config.batch_size);
     config.sampling.crop = options.crop.or(config.sampling.crop);
     config.sampling.flip |= options.flip;
-    config.sampling.permute_channels |= options.permute_channels;
     config.sampling.darken = darken.or(config.sampling.darken);
     config.optimiser.learning_rate = options.lr.unwrap_or(config.optimiser.learning_rate);
     config.model.stages = options.stages.unwrap_or(config.model.stages);

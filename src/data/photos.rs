@@ -21,10 +21,6 @@ pub struct SamplingConfig {
     /// Whether every second one, at random, is turned left to right.
     #[config(default = false)]
     pub flip: bool,
-    /// Whether red, green and blue change places at random, so that no channel comes to be treated
-    /// unlike the others: such a network shifts colours less.
-    #[config(default = false)]
-    pub permute_channels: bool,
     /// Makes ordinary photographs dark.
     pub darken: Option<Darken>,
 }
@@ -87,13 +83,6 @@ impl Sampling {
         let mut image = part.into_rgb32f();
         if self.config.flip && random.random() {
             image::imageops::flip_horizontal_in_place(&mut image);
-        }
-        if self.config.permute_channels {
-            let mut places = [0, 1, 2];
-            places.shuffle(&mut random);
-            for pixel in image.pixels_mut() {
-                pixel.0 = places.map(|channel| pixel.0[channel]);
-            }
         }
         if let Some(darken) = &self.config.darken {
             darken.darken(&mut image, &mut random);
@@ -273,17 +262,6 @@ mod tests {
             .filter(|&epoch| sampling.sample(picture(), epoch, 0).get_pixel(0, 0).0[0] > 0.1)
             .count();
         assert!((70..130).contains(&turned), "{turned}");
-    }
-
-    #[test]
-    fn channels_change_places() {
-        let sampling = sampling(SamplingConfig::new().with_permute_channels(true));
-        let last = |epoch| sampling.sample(picture(), epoch, 0).get_pixel(39, 29).0;
-        let mut seen: Vec<_> =
-            (0..100).map(|epoch| last(epoch).map(|v| (v * 255.0) as u8)).collect();
-        seen.sort();
-        seen.dedup();
-        assert_eq!(seen.len(), 6, "{seen:?}");
     }
 
     #[test]

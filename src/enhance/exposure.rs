@@ -1,5 +1,6 @@
 use crate::error::{Error, Result};
 use crate::ops::cpu::Lit;
+use std::str::FromStr;
 
 /// How far to brighten.
 ///
@@ -37,6 +38,26 @@ impl Exposure {
                 Err(refused(luminance, "above 0 and at most 1"))
             }
             exposure => Ok(exposure),
+        }
+    }
+}
+
+/// As on a command line: `full`, a strength such as `0.7`, `auto`, or `auto:0.5` with the luminance.
+impl FromStr for Exposure {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = |text: &str| {
+            text.parse().map_err(|_| Error::Setting {
+                setting: "exposure",
+                reason: format!("is `{text}`, must be full, auto, auto:LUMINANCE or a strength"),
+            })
+        };
+        match text.split_once(':') {
+            None if text == "full" => Ok(Self::Full),
+            None if text == "auto" => Ok(Self::AUTO),
+            Some(("auto", luminance)) => Self::Auto { luminance: number(luminance)? }.check(),
+            _ => Self::Strength(number(text)?).check(),
         }
     }
 }
@@ -190,6 +211,18 @@ mod tests {
     #[test]
     fn what_is_bright_enough_stays_as_it_is() {
         assert_eq!(strength(&sample(&[0.6; 9], 0.7), 0.4), 0.0);
+    }
+
+    #[test]
+    fn is_read_from_text() {
+        let read = |text: &str| text.parse::<Exposure>();
+        assert_eq!(read("full").unwrap(), Exposure::Full);
+        assert_eq!(read("0.7").unwrap(), Exposure::Strength(0.7));
+        assert_eq!(read("auto").unwrap(), Exposure::AUTO);
+        assert_eq!(read("auto:0.5").unwrap(), Exposure::Auto { luminance: 0.5 });
+        for text in ["", "much", "2", "auto:", "auto:0", "car:0.4"] {
+            assert!(read(text).unwrap_err().to_string().contains("`exposure`"), "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,148 @@
+//! Makes a dark video bright: frames in from standard input, frames out to standard output.
+//!
+//! ```text
+//! ffmpeg -i night.mp4 -f yuv4mpegpipe - | video | ffmpeg -i - bright.mp4
+//! camera | video --size 1920x1080 --rate 30 | player
+//! ```
+
+#[path = "../common/mod.rs"]
+mod common;
+mod frames;
+
+use clap::Parser;
+use frames::{Input, Output, Picture};
+use indicatif::{ProgressBar, ProgressStyle};
+use sci_burn::image::Rgb;
+use sci_burn::{
+    Enhancer, Error, Exposure, Frame, FrameMut, Preset, Result, SteadyExposure, open_device,
+};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Makes a dark video bright: Y4M (4:2:0 or 4:4:4, 8 bit), or raw RGB, from standard input to standard
+/// output.
+#[derive(Parser)]
+struct Options {
+    /// The input is raw RGB, three bytes a pixel, of this size; otherwise it is Y4M.
+    #[arg(long, value_name = "WxH", value_parser = common::size)]
+    size: Option<[usize; 2]>,
+    /// Frames a second of raw input.
+    #[arg(long, default_value_t = 25.0)]
+    rate: f32,
+    /// Which weights of this crate to use: easy, medium or difficult, for ever darker videos.
+    #[arg(short, long, default_value_t)]
+    preset: Preset,
+    /// Other weights: .pt, .safetensors or .bpk.
+    #[arg(short, long, conflicts_with = "preset")]
+    weights: Option<PathBuf>,
+    /// How far to brighten: full, a strength from 0 to 1, auto or auto:LUMINANCE.
+    #[arg(short, long, default_value = "auto")]
+    exposure: Exposure,
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    #[arg(short, long, default_value = "cpu")]
+    device: String,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Options::parse()))
+}
+
+fn run(options: &Options) -> Result<()> {
+    let device = open_device(&options.device)?;
+    let enhancer = match &options.weights {
+        Some(weights) => Enhancer::from_file(weights, &device)?,
+        None => Enhancer::from_preset(options.preset, &device),
+    };
+    let (input, output) = match options.size {
+        Some(size) => frames::raw(size, options.rate)?,
+        None => frames::y4m()?,
+    };
+    let brighten = Brighten::new(enhancer, options.exposure, input.frame_rate())?;
+
+    // Reading, enhancing and writing go on beside each other, a few frames apart.
+    let (dark, to_brighten) = sync_channel(2);
+    let (bright, to_write) = sync_channel(2);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || read(input, &dark));
+        let writing = scope.spawn(move || write(output, &to_write));
+        let brightened = brighten.all(&to_brighten, &bright);
+        // Lets the other two come to their ends.
+        drop((to_brighten, bright));
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        // Who cannot write is to blame that the others stopped.
+        let (written, was_read) = (join(writing), join(reading));
+        written.and(brightened).and(was_read)
+    })
+}
+
+fn read(mut input: Input, dark: &SyncSender<Picture>) -> Result<()> {
+    while let Some(picture) = input.next()? {
+        if dark.send(picture).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn write(mut output: Output, bright: &Receiver<Picture>) -> Result<()> {
+    let style = ProgressStyle::with_template("{pos} frames, {per_sec}");
+    let bar = ProgressBar::no_length().with_style(style.expect("a valid template"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    for picture in bright {
+        output.write(&picture)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    output.finish()
+}
+
+struct Brighten {
+    enhancer: Enhancer,
+    /// For an exposure that follows the video.
+    steady: Option<(SteadyExposure, f32)>,
+}
+
+impl Brighten {
+    fn new(enhancer: Enhancer, exposure: Exposure, frame_rate: f32) -> Result<Self> {
+        let steady = match exposure {
+            Exposure::Auto { luminance } => Some((SteadyExposure::new(frame_rate)?, luminance)),
+            _ => None,
+        };
+        Ok(Self { enhancer: enhancer.with_exposure(exposure)?, steady })
+    }
+
+    fn all(mut self, dark: &Receiver<Picture>, bright: &SyncSender<Picture>) -> Result<()> {
+        for picture in dark {
+            if bright.send(self.one(picture)?).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, dark: Picture) -> Result<Picture> {
+        let (width, height) = dark.dimensions();
+        let [width, height] = [width as usize, height as usize];
+        let mut bright = Picture::new(dark.width(), dark.height());
+        let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
+        let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3)?;
+        if let Some((steady, luminance)) = &mut self.steady {
+            let strength = steady.next(self.enhancer.strength(source, *luminance)?);
+            self.enhancer = self.enhancer.clone().with_exposure(Exposure::Strength(strength))?;
+        }
+        self.enhancer.enhance_into(source, target)?;
+        Ok(bright)
+    }
+}
+
+/// An error of the stream that standard input or output is.
+fn broken(name: &str, reason: impl ToString) -> Error {
+    match name {
+        "standard output" => Error::Write { path: name.into(), reason: reason.to_string() },
+        _ => Error::Read { path: name.into(), reason: reason.to_string() },
+    }
+}

@@ -1,0 +1,163 @@
+//! The example `video`, as a pipe uses it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+const WIDTH: usize = 48;
+const HEIGHT: usize = 36;
+
+/// The example beside this test; `cargo test` builds both.
+fn video(options: &[&str], input: &[u8]) -> Output {
+    let mut path: PathBuf = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push(format!("examples/video{}", std::env::consts::EXE_SUFFIX));
+    let mut child = Command::new(path)
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect(
+            "`cargo test` builds the example; before a single test, `cargo build --example video`",
+        );
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // It may end before it has read everything.
+    let feeding = std::thread::spawn(move || stdin.write_all(&input).ok());
+    let output = child.wait_with_output().unwrap();
+    feeding.join().unwrap();
+    output
+}
+
+fn raw(options: &[&str], input: &[u8]) -> Output {
+    let size = format!("{WIDTH}x{HEIGHT}");
+    video(&[&["--size", &size], options].concat(), input)
+}
+
+/// A frame with a light part and a dark one, the brightest of a level.
+fn frame(level: f32) -> Vec<u8> {
+    (0..WIDTH * HEIGHT * 3)
+        .map(|index| {
+            let x = index / 3 % WIDTH;
+            (level * (0.3 + 0.7 * x as f32 / WIDTH as f32)).round() as u8
+        })
+        .collect()
+}
+
+/// The mean level of each frame.
+fn means(frames: &[u8]) -> Vec<f64> {
+    let frames = frames.chunks_exact(WIDTH * HEIGHT * 3);
+    frames
+        .map(|frame| frame.iter().map(|&v| f64::from(v)).sum::<f64>() / frame.len() as f64)
+        .collect()
+}
+
+#[test]
+fn a_fade_and_a_cut_do_not_pump() {
+    // A fade from dark to rather light over two seconds, then a cut to the dark beginning.
+    let fade = (0..50).map(|index| 30.0 + 130.0 * index as f32 / 49.0);
+    let levels: Vec<f32> = fade.chain([30.0; 25]).collect();
+    let input: Vec<u8> = levels.iter().flat_map(|&level| frame(level)).collect();
+    let output = raw(&[], &input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bright = means(&output.stdout);
+    assert_eq!(bright.len(), 75);
+    for (dark, bright) in means(&input).iter().zip(&bright) {
+        assert!(bright >= dark, "{dark} {bright}");
+    }
+    // Within the fade no frame is far from the one before it.
+    for pair in bright[..50].windows(2) {
+        assert!((pair[1] - pair[0]).abs() < 8.0, "{pair:?}");
+    }
+    // After the cut the exposure is at once what it was at the beginning, and stays.
+    for frame in &bright[50..] {
+        assert!((frame - bright[0]).abs() < 3.0, "{frame} {}", bright[0]);
+    }
+}
+
+#[test]
+fn the_published_exposure_is_that_of_single_pictures() {
+    let enhancer = sci_burn::Enhancer::from_preset(
+        sci_burn::Preset::Medium,
+        &sci_burn::open_device("cpu").unwrap(),
+    );
+    let dark = frame(60.0);
+    let picture = image::RgbImage::from_raw(WIDTH as u32, HEIGHT as u32, dark.clone()).unwrap();
+    let expected = enhancer.enhance(&picture.into()).unwrap().into_rgb8().into_raw();
+    let output = raw(&["--exposure", "full"], &dark);
+    assert_eq!(output.stdout, expected);
+}
+
+#[test]
+fn a_stream_that_ends_in_mid_frame_keeps_what_came_before() {
+    let mut input = [frame(40.0), frame(50.0), frame(60.0)].concat();
+    input.truncate(input.len() - 7);
+    let output = raw(&[], &input);
+    assert_eq!(means(&output.stdout).len(), 2);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    let expected = "error: cannot read standard input: it ends in the middle of frame 3\n";
+    assert!(message.ends_with(expected), "{message}");
+}
+
+/// A Y4M stream of grey frames of these levels.
+fn y4m(header: &str, colours: usize, levels: &[u8]) -> Vec<u8> {
+    let mut stream = format!("YUV4MPEG2 W{WIDTH} H{HEIGHT} F25:1 {header}\n").into_bytes();
+    for &level in levels {
+        stream.extend(b"FRAME\n");
+        stream.extend(vec![level; WIDTH * HEIGHT]);
+        stream.extend(vec![128; 2 * colours]);
+    }
+    stream
+}
+
+#[test]
+fn y4m_in_y4m_out() {
+    for (header, colours) in [
+        ("C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED", WIDTH / 2 * HEIGHT / 2),
+        ("C444 XCOLORRANGE=FULL", WIDTH * HEIGHT),
+    ] {
+        let input = y4m(header, colours, &[40, 40, 40]);
+        // No strength gives the video back, but for what the way to RGB and back rounds.
+        let same = video(&["--exposure", "0"], &input);
+        assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));
+        assert_eq!(
+            same.stdout.len() - header_of(&same.stdout).len(),
+            input.len() - header_of(&input).len()
+        );
+        for (old, new) in input.iter().rev().zip(same.stdout.iter().rev()).take(1000) {
+            assert!(old.abs_diff(*new) <= 1, "{old} {new}");
+        }
+        let range = header.split(' ').next_back().unwrap();
+        let written = String::from_utf8(header_of(&same.stdout).to_vec()).unwrap();
+        assert!(written.contains(range) && written.contains("F25:1"), "{written}");
+
+        let bright = video(&["--exposure", "full"], &input).stdout;
+        let first = header_of(&bright).len() + b"FRAME\n".len();
+        assert!(bright[first] > 60, "{}", bright[first]);
+    }
+}
+
+fn header_of(stream: &[u8]) -> &[u8] {
+    &stream[..=stream.iter().position(|&byte| byte == b'\n').unwrap()]
+}
+
+#[test]
+fn what_is_no_video_is_refused_in_one_line() {
+    let deep = y4m("C420p10", WIDTH * HEIGHT / 2, &[]);
+    let cut = &y4m("C444", WIDTH * HEIGHT, &[9, 9])[..5000];
+    for (input, expected) in [
+        (&b""[..], "it is empty"),
+        (b"RIFF and so on\n", "not Y4M"),
+        (&deep, "expected 8-bit 4:2:0 or 4:4:4"),
+        (cut, "in the middle of frame 1"),
+    ] {
+        let output = video(&[], input);
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(message.lines().filter(|line| line.contains("error")).count(), 1, "{message}");
+    }
+}
