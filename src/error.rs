@@ -110,8 +110,8 @@ pub enum Error {
 
     /// A photograph's pixels are of a kind that cannot be enhanced.
     #[error(
-        "{kind} pixels are not supported, expected 8-bit RGB, RGBA or grey or 16-bit RGB (convert with \
-         `DynamicImage::to_rgb8`)"
+        "{kind} pixels are not supported, expected 8 or 16 bits a sample (convert with \
+         `DynamicImage::to_rgb16`)"
     )]
     PixelFormat {
         /// The pixel format, as the `image` crate names it.

@@ -94,14 +94,19 @@ impl Enhancer {
     ///
     /// # Errors
     ///
-    /// [`Error::PixelFormat`] for anything but 8-bit RGB, RGBA and grey and 16-bit RGB;
+    /// [`Error::PixelFormat`] where the samples are not of 8 or 16 bits: those of a floating point
+    /// picture mostly are linear light of any range, which the network was not trained on;
     /// [`Error::Execution`] where the device fails.
     pub fn enhance(&self, photo: &DynamicImage) -> Result<DynamicImage> {
         Ok(match photo {
             DynamicImage::ImageRgb8(photo) => self.enhance_buffer(photo)?.into(),
-            DynamicImage::ImageRgba8(photo) => self.enhance_buffer(photo)?.into(),
-            DynamicImage::ImageLuma8(photo) => self.enhance_buffer(photo)?.into(),
             DynamicImage::ImageRgb16(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageRgba8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageRgba16(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLuma8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLuma16(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLumaA8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLumaA16(photo) => self.enhance_buffer(photo)?.into(),
             _ => return Err(Error::PixelFormat { kind: format!("{:?}", photo.color()) }),
         })
     }
@@ -259,8 +264,8 @@ mod tests {
 
     #[test]
     fn other_pixels_are_refused_by_name() {
-        let error = enhancer().enhance(&DynamicImage::new_luma16(2, 2)).unwrap_err();
-        assert!(error.to_string().starts_with("L16 pixels are not supported"), "{error}");
+        let error = enhancer().enhance(&DynamicImage::new_rgb32f(2, 2)).unwrap_err();
+        assert!(error.to_string().starts_with("Rgb32F pixels are not supported"), "{error}");
     }
 
     #[test]
