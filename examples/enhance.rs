@@ -100,7 +100,7 @@ fn enhance(enhancer: &Enhancer, job: &Job, force: bool) -> Result<()> {
     if job.output.exists() && !force {
         return Err(refused("it exists already (--force replaces it)".to_owned()));
     }
-    let bright = enhancer.enhance(&open_photo(&job.input)?)?;
+    let bright = enhancer.enhance_photo(&open_photo(&job.input)?)?;
     if let Some(folder) = job.output.parent() {
         std::fs::create_dir_all(folder).map_err(|error| refused(error.to_string()))?;
     }

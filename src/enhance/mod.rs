@@ -9,6 +9,7 @@ use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectan
 use crate::ops::FoldedEstimator;
 use crate::ops::cpu::{self, EnhancePixel};
 use crate::ops::functions::{enhance, has_kernel, on_cpu};
+use crate::photo::Photo;
 #[cfg(feature = "presets")]
 use crate::weights::Preset;
 use burn::module::Module;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 /// let device = sci_burn::open_device("cpu")?;
 /// let enhancer = sci_burn::Enhancer::from_preset(sci_burn::Preset::Medium, &device);
 /// let dark = sci_burn::open_photo("dark.png")?;
-/// sci_burn::save_photo(&enhancer.enhance(&dark)?, "bright.png")?;
+/// sci_burn::save_photo(&enhancer.enhance_photo(&dark)?, "bright.png")?;
 /// # Ok::<(), sci_burn::Error>(())
 /// ```
 #[doc(alias = "Finetunemodel")]
@@ -109,6 +110,19 @@ impl Enhancer {
             DynamicImage::ImageLumaA16(photo) => self.enhance_buffer(photo)?.into(),
             _ => return Err(Error::PixelFormat { kind: format!("{:?}", photo.color()) }),
         })
+    }
+
+    /// As [`enhance`](Self::enhance), with the EXIF data and the profile of the dark photograph.
+    ///
+    /// The profile is passed on, not applied: the network sees the levels as they are stored, as it
+    /// does in training.
+    ///
+    /// # Errors
+    ///
+    /// As [`enhance`](Self::enhance).
+    pub fn enhance_photo(&self, photo: &Photo) -> Result<Photo> {
+        let Photo { pixels, exif, icc } = photo;
+        Ok(Photo { pixels: self.enhance(pixels)?, exif: exif.clone(), icc: icc.clone() })
     }
 
     fn enhance_buffer<P: EnhancePixel>(
