@@ -8,7 +8,8 @@
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use sci_burn::{
-    Enhancer, Error, Job, Plan, Preset, Result, open_device, open_photo, plan_jobs, save_photo,
+    Enhancer, Error, Job, Plan, PngCompression, Preset, Result, SaveOptions, open_device,
+    open_photo, plan_jobs, save_photo_with,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,12 @@ struct Options {
     /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
     #[arg(short, long, default_value = "cpu")]
     device: String,
+    /// The quality of JPEGs, from 1 to 100.
+    #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: u8,
+    /// How hard PNGs are compressed, always without loss: fast, default or best.
+    #[arg(long, default_value_t)]
+    compression: PngCompression,
     /// Replace results that exist already.
     #[arg(short, long)]
     force: bool,
@@ -66,7 +73,7 @@ fn run(options: &Options) -> Result<bool> {
     let mut failed = 0;
     for job in &jobs {
         bar.set_message(job.input.display().to_string());
-        if let Err(error) = enhance(&enhancer, job, options.force) {
+        if let Err(error) = enhance(&enhancer, job, options) {
             bar.suspend(|| eprintln!("error: {}", describe(job, &error)));
             failed += 1;
         }
@@ -95,14 +102,15 @@ fn describe(job: &Job, error: &Error) -> String {
     if message.contains(&name) { message } else { format!("{name}: {message}") }
 }
 
-fn enhance(enhancer: &Enhancer, job: &Job, force: bool) -> Result<()> {
+fn enhance(enhancer: &Enhancer, job: &Job, options: &Options) -> Result<()> {
     let refused = |reason: String| Error::Write { path: job.output.clone(), reason };
-    if job.output.exists() && !force {
+    if job.output.exists() && !options.force {
         return Err(refused("it exists already (--force replaces it)".to_owned()));
     }
-    let bright = enhancer.enhance(&open_photo(&job.input)?)?;
+    let bright = enhancer.enhance_photo(&open_photo(&job.input)?)?;
     if let Some(folder) = job.output.parent() {
         std::fs::create_dir_all(folder).map_err(|error| refused(error.to_string()))?;
     }
-    save_photo(&bright, &job.output)
+    let save = SaveOptions::new().with_quality(options.quality);
+    save_photo_with(&bright, &job.output, &save.with_compression(options.compression))
 }

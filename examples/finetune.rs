@@ -83,7 +83,7 @@ fn run(options: &Options) -> Result<()> {
         true => find_photos(&options.photos)?.swap_remove(0),
         false => options.photos.clone(),
     };
-    let dark = DynamicImage::from(open_photo(photo)?.into_rgb8());
+    let dark = DynamicImage::from(open_photo(photo)?.pixels.into_rgb8());
     let enhanced = |estimator| Enhancer::new(estimator, &device).enhance(&dark);
     let columns = [dark.clone(), enhanced(estimator)?, enhanced(tuned)?];
     let (width, height) = (dark.width(), dark.height());
@@ -91,7 +91,7 @@ fn run(options: &Options) -> Result<()> {
     for (place, column) in (0..).zip(&columns) {
         sheet.copy_from(column, place * width, 0).expect("three of them fit");
     }
-    save_photo(&sheet, picture)?;
+    save_photo(&sheet.into(), picture)?;
     println!("{}", picture.display());
     Ok(())
 }

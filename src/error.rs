@@ -26,6 +26,25 @@ pub enum Error {
         reason: String,
     },
 
+    /// A photograph has more pixels than are allowed
+    /// ([`ReadOptions::max_bytes`](crate::ReadOptions::max_bytes)), by its header.
+    #[error(
+        "cannot read {}: {width}×{height} pixels take {bytes} bytes, more than the limit of {limit}",
+        path.display()
+    )]
+    TooLarge {
+        /// The photograph.
+        path: PathBuf,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// What its pixels would take in memory.
+        bytes: u64,
+        /// What they may take.
+        limit: u64,
+    },
+
     /// A file cannot be written. Whatever was at that path before is still there.
     #[error("cannot write {}: {reason}", path.display())]
     Write {
@@ -110,8 +129,8 @@ pub enum Error {
 
     /// A photograph's pixels are of a kind that cannot be enhanced.
     #[error(
-        "{kind} pixels are not supported, expected 8-bit RGB, RGBA or grey or 16-bit RGB (convert with \
-         `DynamicImage::to_rgb8`)"
+        "{kind} pixels are not supported, expected 8 or 16 bits a sample (convert with \
+         `DynamicImage::to_rgb16`)"
     )]
     PixelFormat {
         /// The pixel format, as the `image` crate names it.

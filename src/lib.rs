@@ -42,8 +42,9 @@ pub use model::{
 };
 pub use ops::cpu::EnhancePixel;
 pub use photo::{
-    Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, open_photo, photo_to_tensor, plan_jobs,
-    save_photo, tensor_to_photo,
+    Job, PHOTO_EXTENSIONS, Photo, Plan, PngCompression, ReadOptions, SaveOptions, find_photos,
+    is_photo, open_photo, open_photo_with, photo_to_tensor, plan_jobs, save_photo, save_photo_with,
+    tensor_to_photo,
 };
 #[cfg(feature = "train")]
 pub use training::{

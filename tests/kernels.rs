@@ -5,7 +5,7 @@ mod common;
 
 use burn::tensor::Tensor;
 use common::{cpu, image, largest_difference};
-use image::{DynamicImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
+use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
 use sci_burn::{
     EnhancePixel, Enhancer, Exposure, Frame, FrameMut, IlluminationEstimatorConfig, image,
@@ -169,36 +169,66 @@ where
 #[test]
 fn every_kind_of_pixel_is_enhanced_as_rgb_is() {
     let enhancer = published();
+    let alpha = |x: u32, y: u32| (x + y) as u8;
     let rgb = noise::<Rgb<u8>>(301, 40, 1, 90);
     let expected = enhancer.enhance(&rgb.clone().into()).unwrap().into_rgb8();
 
     let rgba: ImageBuffer<Rgba<u8>, _> = ImageBuffer::from_fn(301, 40, |x, y| {
         let Rgb([r, g, b]) = *rgb.get_pixel(x, y);
-        Rgba([r, g, b, (x + y) as u8])
+        Rgba([r, g, b, alpha(x, y)])
     });
     let bright = enhancer.enhance(&rgba.into()).unwrap();
-    for (x, y, Rgba([r, g, b, alpha])) in bright.as_rgba8().unwrap().enumerate_pixels() {
+    for (x, y, Rgba([r, g, b, found])) in bright.as_rgba8().unwrap().enumerate_pixels() {
         assert_eq!(*expected.get_pixel(x, y), Rgb([*r, *g, *b]));
-        assert_eq!(*alpha, (x + y) as u8);
-    }
-
-    let wide: ImageBuffer<Rgb<u16>, _> = ImageBuffer::from_fn(301, 40, |x, y| {
-        Rgb(rgb.get_pixel(x, y).0.map(|v| u16::from(v) * 257))
-    });
-    let bright = enhancer.enhance(&wide.into()).unwrap();
-    for (expected, found) in expected.iter().zip(bright.as_rgb16().unwrap().iter()) {
-        let found = f64::from(*found) / 257.0;
-        assert!((f64::from(*expected) - found).abs() <= 0.51, "{found} is not {expected}");
+        assert_eq!(*found, alpha(x, y));
     }
 
     let grey = noise::<Luma<u8>>(301, 40, 2, 90);
     let three = image::DynamicImage::from(grey.clone()).to_rgb8();
     let three = enhancer.enhance(&three.into()).unwrap().into_rgb8();
+    let with_alpha: ImageBuffer<LumaA<u8>, _> =
+        ImageBuffer::from_fn(301, 40, |x, y| LumaA([grey.get_pixel(x, y).0[0], alpha(x, y)]));
+    let with_alpha = enhancer.enhance(&with_alpha.into()).unwrap();
     let bright = enhancer.enhance(&grey.into()).unwrap();
-    for (Rgb([r, g, b]), Luma([found])) in three.pixels().zip(bright.as_luma8().unwrap().pixels()) {
-        let luma = 0.299 * f64::from(*r) + 0.587 * f64::from(*g) + 0.114 * f64::from(*b);
+    for (x, y, Luma([found])) in bright.as_luma8().unwrap().enumerate_pixels() {
+        let [r, g, b] = three.get_pixel(x, y).0.map(f64::from);
+        let luma = 0.299 * r + 0.587 * g + 0.114 * b;
         assert!((luma - f64::from(*found)).abs() <= 1.01, "{found} is not {luma}");
+        let beside = with_alpha.as_luma_alpha8().unwrap().get_pixel(x, y);
+        assert_eq!(*beside, LumaA([*found, alpha(x, y)]));
     }
+}
+
+/// The same picture in 8 and 16 bits, which hold the same numbers: `v / 255 = 257 v / 65535`.
+#[test]
+fn sixteen_bits_are_enhanced_as_eight_are_and_stay_sixteen() {
+    fn check<P: EnhancePixel<Subpixel = u8>, Q: EnhancePixel<Subpixel = u16>>(seed: u32)
+    where
+        DynamicImage: From<ImageBuffer<P, Vec<u8>>> + From<ImageBuffer<Q, Vec<u16>>>,
+    {
+        let enhancer = published();
+        let narrow = noise::<P>(301, 40, seed, 90);
+        let wide = narrow.iter().map(|&level| u16::from(level) * 257).collect();
+        let wide = ImageBuffer::<Q, Vec<u16>>::from_vec(301, 40, wide).unwrap();
+        let narrow = enhancer.enhance(&narrow.into()).unwrap();
+        let wide = DynamicImage::from(wide);
+        let bright = enhancer.enhance(&wide).unwrap();
+        assert_eq!(bright.color(), wide.color());
+        let samples = bright.as_bytes().as_chunks::<2>().0.iter();
+        let mut between = 0;
+        for (narrow, wide) in narrow.as_bytes().iter().zip(samples) {
+            let level = u16::from_ne_bytes(*wide);
+            between += usize::from(level % 257 != 0);
+            let level = f64::from(level) / 257.0;
+            assert!((f64::from(*narrow) - level).abs() <= 0.51, "{level} is not {narrow}");
+        }
+        // Levels that eight bits do not have.
+        assert!(between > 301 * 40 / 2, "{between}");
+    }
+    check::<Rgb<u8>, Rgb<u16>>(1);
+    check::<Rgba<u8>, Rgba<u16>>(2);
+    check::<Luma<u8>, Luma<u16>>(3);
+    check::<LumaA<u8>, LumaA<u16>>(4);
 }
 
 #[test]

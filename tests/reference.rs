@@ -32,8 +32,9 @@ fn photographs_are_within_one_level_of_the_reference() {
             let enhancer = Enhancer::from_file(&weights, &device).unwrap();
             for reference in pngs(&root.join(format!("photos/{name}-reference"))) {
                 let dark = root.join("photos").join(name).join(reference.file_name().unwrap());
-                let ours = enhancer.enhance(&open_photo(&dark).unwrap()).unwrap().into_rgb8();
-                let truth = open_photo(&reference).unwrap().into_rgb8();
+                let ours =
+                    enhancer.enhance(&open_photo(&dark).unwrap().pixels).unwrap().into_rgb8();
+                let truth = open_photo(&reference).unwrap().pixels.into_rgb8();
                 assert_eq!(ours.dimensions(), truth.dimensions(), "{}", dark.display());
                 let worst = ours.iter().zip(truth.iter()).map(|(a, b)| a.abs_diff(*b)).max();
                 println!("{device_name:8} {}: at most {worst:?} levels apart", dark.display());

@@ -185,7 +185,7 @@ impl PhotoSet {
             return None;
         }
         match open_photo(&self.photos[index]) {
-            Ok(photo) => Some(photo),
+            Ok(photo) => Some(photo.pixels),
             Err(error) => {
                 if refused().insert(index) {
                     (self.on_refused)(error);

@@ -11,6 +11,7 @@ use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectan
 use crate::ops::FoldedEstimator;
 use crate::ops::cpu::{self, EnhancePixel, Lit};
 use crate::ops::functions::{enhance, has_kernel, on_cpu};
+use crate::photo::Photo;
 #[cfg(feature = "presets")]
 use crate::weights::Preset;
 use burn::module::Module;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 /// let device = sci_burn::open_device("cpu")?;
 /// let enhancer = sci_burn::Enhancer::from_preset(sci_burn::Preset::Medium, &device);
 /// let dark = sci_burn::open_photo("dark.png")?;
-/// sci_burn::save_photo(&enhancer.enhance(&dark)?, "bright.png")?;
+/// sci_burn::save_photo(&enhancer.enhance_photo(&dark)?, "bright.png")?;
 /// # Ok::<(), sci_burn::Error>(())
 /// ```
 #[doc(alias = "Finetunemodel")]
@@ -113,16 +114,34 @@ impl Enhancer {
     ///
     /// # Errors
     ///
-    /// [`Error::PixelFormat`] for anything but 8-bit RGB, RGBA and grey and 16-bit RGB;
+    /// [`Error::PixelFormat`] where the samples are not of 8 or 16 bits: those of a floating point
+    /// picture mostly are linear light of any range, which the network was not trained on;
     /// [`Error::Execution`] where the device fails.
     pub fn enhance(&self, photo: &DynamicImage) -> Result<DynamicImage> {
         Ok(match photo {
             DynamicImage::ImageRgb8(photo) => self.enhance_buffer(photo)?.into(),
-            DynamicImage::ImageRgba8(photo) => self.enhance_buffer(photo)?.into(),
-            DynamicImage::ImageLuma8(photo) => self.enhance_buffer(photo)?.into(),
             DynamicImage::ImageRgb16(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageRgba8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageRgba16(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLuma8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLuma16(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLumaA8(photo) => self.enhance_buffer(photo)?.into(),
+            DynamicImage::ImageLumaA16(photo) => self.enhance_buffer(photo)?.into(),
             _ => return Err(Error::PixelFormat { kind: format!("{:?}", photo.color()) }),
         })
+    }
+
+    /// As [`enhance`](Self::enhance), with the EXIF data and the profile of the dark photograph.
+    ///
+    /// The profile is passed on, not applied: the network sees the levels as they are stored, as it
+    /// does in training.
+    ///
+    /// # Errors
+    ///
+    /// As [`enhance`](Self::enhance).
+    pub fn enhance_photo(&self, photo: &Photo) -> Result<Photo> {
+        let Photo { pixels, exif, icc } = photo;
+        Ok(Photo { pixels: self.enhance(pixels)?, exif: exif.clone(), icc: icc.clone() })
     }
 
     fn enhance_buffer<P: EnhancePixel>(
@@ -375,8 +394,8 @@ mod tests {
 
     #[test]
     fn other_pixels_are_refused_by_name() {
-        let error = enhancer().enhance(&DynamicImage::new_luma16(2, 2)).unwrap_err();
-        assert!(error.to_string().starts_with("L16 pixels are not supported"), "{error}");
+        let error = enhancer().enhance(&DynamicImage::new_rgb32f(2, 2)).unwrap_err();
+        assert!(error.to_string().starts_with("Rgb32F pixels are not supported"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,4 @@
 use crate::error::{Error, Result};
-use crate::file;
-use image::codecs::jpeg::JpegEncoder;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -9,81 +6,13 @@ use walkdir::WalkDir;
 /// The extensions of the photographs that can be read, in lower case.
 pub const PHOTO_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"];
 
-const EXPECTED: &str = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp";
+/// The same for messages.
+pub(super) const EXPECTED: &str = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp";
 
 /// Whether a path has one of the [`PHOTO_EXTENSIONS`], in whatever case.
 pub fn is_photo(path: impl AsRef<Path>) -> bool {
     let extension = path.as_ref().extension().unwrap_or_default().to_ascii_lowercase();
     PHOTO_EXTENSIONS.iter().any(|known| extension == *known)
-}
-
-/// Reads a photograph and turns it upright where its EXIF data says how.
-///
-/// The format is taken from the content, not from the name.
-///
-/// # Errors
-///
-/// [`Error::Read`] where the file is missing, damaged, in no known format, or larger than the
-/// `image` crate's default limits allow (512 MiB of pixels).
-pub fn open_photo(path: impl AsRef<Path>) -> Result<DynamicImage> {
-    decode(path.as_ref(), |mut decoder| {
-        // A header can claim any size; nothing is allocated on its word alone.
-        let mut limits = Limits::default();
-        limits.reserve(decoder.total_bytes())?;
-        decoder.set_limits(limits)?;
-        let orientation = decoder.orientation()?;
-        let mut photo = DynamicImage::from_decoder(decoder)?;
-        photo.apply_orientation(orientation);
-        Ok(photo)
-    })
-}
-
-/// Width and height of a photograph, upright, from its header.
-#[cfg(feature = "train")]
-pub(crate) fn photo_size(path: &Path) -> Result<(u32, u32)> {
-    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    decode(path, |mut decoder| {
-        let (width, height) = decoder.dimensions();
-        Ok(match decoder.orientation()? {
-            Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
-            _ => (width, height),
-        })
-    })
-}
-
-/// Opens a photograph's file and lets `read` make something of its decoder.
-fn decode<T>(path: &Path, read: impl FnOnce(Box<dyn ImageDecoder>) -> ImageResult<T>) -> Result<T> {
-    let failed = |reason: String| Error::Read { path: path.to_owned(), reason };
-    let reader = ImageReader::open(path).map_err(|error| failed(error.to_string()))?;
-    let reader = reader.with_guessed_format().map_err(|error| failed(error.to_string()))?;
-    if reader.format().is_none() {
-        return Err(failed(format!("not a photograph in a known format ({EXPECTED})")));
-    }
-    let decoded = reader.into_decoder().and_then(|decoder| read(Box::new(decoder)));
-    decoded.map_err(|error| failed(Error::first_line(error)))
-}
-
-/// A JPEG's quality: enhancing brings out what stronger compression would leave.
-const JPEG_QUALITY: u8 = 95;
-
-/// Writes a photograph in the format that the path's extension names (JPEG with quality 95; EXIF data
-/// and colour profiles are not kept). The file is replaced in one step: a crash, or a disk that is
-/// full, leaves the old one.
-///
-/// # Errors
-///
-/// [`Error::UnknownExtension`], or [`Error::Write`] where the encoder or the disk refuses.
-pub fn save_photo(photo: &DynamicImage, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
-    let format = ImageFormat::from_path(path).ok().filter(|_| is_photo(path));
-    let format = format
-        .ok_or_else(|| Error::UnknownExtension { path: path.to_owned(), expected: EXPECTED })?;
-    file::write_with(path, |writer| match format {
-        ImageFormat::Jpeg => {
-            photo.write_with_encoder(JpegEncoder::new_with_quality(writer, JPEG_QUALITY))
-        }
-        _ => photo.write_to(writer, format),
-    })
 }
 
 /// All photographs in a folder and its subfolders, by their [extensions](PHOTO_EXTENSIONS), sorted.
@@ -194,7 +123,7 @@ fn jobs_of(input: &Path, output: &Path, results: Option<&Path>) -> Result<Vec<Jo
         .collect())
 }
 
-/// Refuses a name that [`save_photo`] would refuse.
+/// Refuses a name that [`save_photo`](super::save_photo) would refuse.
 fn writable(output: &Path) -> Result<()> {
     match is_photo(output) {
         true => Ok(()),
@@ -311,28 +240,5 @@ mod tests {
         let reasons: Vec<_> = plan.refused.iter().map(ToString::to_string).collect();
         assert!(reasons[0].contains("no photograph"), "{reasons:?}");
         assert!(reasons[1].contains("unknown extension"), "{reasons:?}");
-    }
-
-    #[test]
-    fn a_header_that_claims_gigabytes_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bomb.png");
-        save_photo(&DynamicImage::new_rgb8(8, 8), &path).unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
-        // Width and height in the header, and its checksum.
-        bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
-        let checksum = crc32(&bytes[12..29]);
-        bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
-        std::fs::write(&path, bytes).unwrap();
-        let message = open_photo(&path).unwrap_err().to_string();
-        assert!(message.contains("bomb.png") && message.contains("imit"), "{message}");
-    }
-
-    fn crc32(bytes: &[u8]) -> u32 {
-        !bytes.iter().fold(!0u32, |crc, byte| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-            })
-        })
     }
 }

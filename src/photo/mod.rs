@@ -2,10 +2,14 @@
 
 mod files;
 mod pixels;
+mod read;
+mod save;
 
-pub use files::{
-    Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, open_photo, plan_jobs, save_photo,
-};
 #[cfg(feature = "train")]
-pub(crate) use files::{find_photos_except, photo_size};
+pub(crate) use files::find_photos_except;
+pub use files::{Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, plan_jobs};
 pub use pixels::{photo_to_tensor, tensor_to_photo};
+#[cfg(feature = "train")]
+pub(crate) use read::photo_size;
+pub use read::{Photo, ReadOptions, open_photo, open_photo_with};
+pub use save::{PngCompression, SaveOptions, save_photo, save_photo_with};

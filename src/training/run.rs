@@ -279,7 +279,7 @@ impl Recorder {
         self.run.write_table(&rows)?;
         let preview = preview::draw(&self.pictures.take(), &rows, self.target);
         let name = format!("previews/epoch-{epoch:03}.png");
-        save_photo(&preview.into(), self.run.path.join(name))?;
+        save_photo(&image::DynamicImage::from(preview).into(), self.run.path.join(name))?;
         (self.listener)(TrainingEvent::Epoch(row));
         Ok(())
     }

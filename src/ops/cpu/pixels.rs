@@ -3,17 +3,21 @@
 
 use super::Lit;
 use super::enhance::Band;
-use image::{Luma, Pixel, Rgb, Rgba};
+use image::{Luma, LumaA, Pixel, Rgb, Rgba};
 use std::ops::Range;
 
-/// A pixel type that is enhanced without a detour: [`image::Rgb<u8>`], [`image::Rgba<u8>`] (alpha is
-/// kept), [`image::Luma<u8>`] and [`image::Rgb<u16>`].
+/// A pixel type that is enhanced without a detour: RGB and grey, with and without alpha (which is
+/// kept), of 8 or 16 bits.
 pub trait EnhancePixel: Pixel<Subpixel: Send + Sync> + sealed::Rows {}
 
 impl EnhancePixel for Rgb<u8> {}
-impl EnhancePixel for Rgba<u8> {}
-impl EnhancePixel for Luma<u8> {}
 impl EnhancePixel for Rgb<u16> {}
+impl EnhancePixel for Rgba<u8> {}
+impl EnhancePixel for Rgba<u16> {}
+impl EnhancePixel for Luma<u8> {}
+impl EnhancePixel for Luma<u16> {}
+impl EnhancePixel for LumaA<u8> {}
+impl EnhancePixel for LumaA<u16> {}
 
 pub(crate) mod sealed {
     /// Converts the pixels of a row to planes in `[0, 1]` and back.
@@ -22,63 +26,101 @@ pub(crate) mod sealed {
         /// `old` are the pixels that were loaded. Values are clamped and rounded to nearest.
         fn store(planes: [&[f32]; 3], old: &[Self::Subpixel], pixels: &mut [Self::Subpixel]);
     }
+
+    /// A sample of a pixel: one of the levels `0 ..= WHITE`.
+    pub trait Level: image::Primitive + Into<f32> {
+        const WHITE: f32;
+        /// The lowest bits.
+        fn from_bits(bits: u32) -> Self;
+    }
 }
 
-/// Pixels that are taken apart at a time. In two steps, bytes to planes of bytes and those to
+use sealed::Level;
+
+impl Level for u8 {
+    const WHITE: f32 = 255.0;
+
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        bits as u8
+    }
+}
+
+impl Level for u16 {
+    const WHITE: f32 = 65535.0;
+
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        bits as u16
+    }
+}
+
+/// Pixels that are taken apart at a time. In two steps, samples to planes of samples and those to
 /// floats, since a compiler makes good vector code of each but not of both together.
 const CHUNK: usize = 256;
 
+/// Loads pixels of `N` samples, of which `channels` are red, green and blue.
 #[inline(always)]
-fn load_bytes<const N: usize>(pixels: &[u8], mut planes: [&mut [f32]; 3], channels: [usize; 3]) {
-    let mut bytes = [[0; CHUNK]; 3];
+fn load<T: Level, const N: usize>(pixels: &[T], mut planes: [&mut [f32]; 3], channels: [usize; 3]) {
+    let mut levels = [[T::from_bits(0); CHUNK]; 3];
     for (index, pixels) in pixels.as_chunks::<N>().0.chunks(CHUNK).enumerate() {
         for (x, pixel) in pixels.iter().enumerate() {
-            for (plane, channel) in bytes.iter_mut().zip(channels) {
+            for (plane, channel) in levels.iter_mut().zip(channels) {
                 plane[x] = pixel[channel];
             }
         }
-        for (plane, bytes) in planes.iter_mut().zip(&bytes) {
+        for (plane, levels) in planes.iter_mut().zip(&levels) {
             let plane = &mut plane[index * CHUNK..][..pixels.len()];
-            for (value, byte) in plane.iter_mut().zip(bytes) {
-                *value = f32::from(*byte) * (1.0 / 255.0);
+            for (value, level) in plane.iter_mut().zip(levels) {
+                let level: f32 = (*level).into();
+                *value = level * (1.0 / T::WHITE);
             }
         }
     }
 }
 
-/// The nearest of the levels `0 ..= white`; a NaN is black.
+/// The nearest level; a NaN is black.
 ///
 /// Adding 2²³ rounds to an integer, which it leaves in the low bits. A plain cast gives the same,
 /// but compilers make no vector code of it.
 #[inline(always)]
 #[allow(clippy::manual_clamp, reason = "clamp would keep a NaN")]
-fn nearest(value: f32, white: f32) -> u32 {
-    (value.max(0.0).min(1.0) * white + 8_388_608.0).to_bits()
+fn nearest<T: Level>(value: f32) -> T {
+    T::from_bits((value.max(0.0).min(1.0) * T::WHITE + 8_388_608.0).to_bits())
 }
 
 /// The levels of some pixels of each plane.
 #[inline(always)]
-fn levels(levels: &mut [[u8; CHUNK]; 3], planes: [&[f32]; 3], pixels: Range<usize>) {
+fn levels<T: Level>(levels: &mut [[T; CHUNK]; 3], planes: [&[f32]; 3], pixels: Range<usize>) {
     for (levels, plane) in levels.iter_mut().zip(planes) {
         for (level, value) in levels.iter_mut().zip(&plane[pixels.clone()]) {
-            *level = nearest(*value, 255.0) as u8;
+            *level = nearest(*value);
         }
     }
 }
 
-impl sealed::Rows for Rgb<u8> {
+/// The luma (ITU-R BT.601) of what the network makes of a grey picture.
+#[inline(always)]
+fn luma(red: f32, green: f32, blue: f32) -> f32 {
+    0.299 * red + 0.587 * green + 0.114 * blue
+}
+
+impl<T: Level> sealed::Rows for Rgb<T>
+where
+    Self: Pixel<Subpixel = T>,
+{
     #[inline(always)]
-    fn load(pixels: &[u8], planes: [&mut [f32]; 3]) {
-        load_bytes::<3>(pixels, planes, [0, 1, 2]);
+    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
+        load::<T, 3>(pixels, planes, [0, 1, 2]);
     }
 
     #[inline(always)]
-    fn store(planes: [&[f32]; 3], _: &[u8], pixels: &mut [u8]) {
-        let mut bytes = [[0; CHUNK]; 3];
+    fn store(planes: [&[f32]; 3], _: &[T], pixels: &mut [T]) {
+        let mut chunk = [[T::from_bits(0); CHUNK]; 3];
         for (index, pixels) in pixels.as_chunks_mut::<3>().0.chunks_mut(CHUNK).enumerate() {
             let part = index * CHUNK..index * CHUNK + pixels.len();
-            levels(&mut bytes, planes, part);
-            let [r, g, b] = &bytes;
+            levels(&mut chunk, planes, part);
+            let [r, g, b] = &chunk;
             for (x, pixel) in pixels.iter_mut().enumerate() {
                 *pixel = [r[x], g[x], b[x]];
             }
@@ -86,21 +128,24 @@ impl sealed::Rows for Rgb<u8> {
     }
 }
 
-impl sealed::Rows for Rgba<u8> {
+impl<T: Level> sealed::Rows for Rgba<T>
+where
+    Self: Pixel<Subpixel = T>,
+{
     #[inline(always)]
-    fn load(pixels: &[u8], planes: [&mut [f32]; 3]) {
-        load_bytes::<4>(pixels, planes, [0, 1, 2]);
+    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
+        load::<T, 4>(pixels, planes, [0, 1, 2]);
     }
 
     #[inline(always)]
-    fn store(planes: [&[f32]; 3], old: &[u8], pixels: &mut [u8]) {
-        let mut bytes = [[0; CHUNK]; 3];
+    fn store(planes: [&[f32]; 3], old: &[T], pixels: &mut [T]) {
+        let mut chunk = [[T::from_bits(0); CHUNK]; 3];
         let old = old.as_chunks::<4>().0.chunks(CHUNK);
         let chunks = pixels.as_chunks_mut::<4>().0.chunks_mut(CHUNK);
         for (index, (pixels, old)) in chunks.zip(old).enumerate() {
             let part = index * CHUNK..index * CHUNK + pixels.len();
-            levels(&mut bytes, planes, part);
-            let [r, g, b] = &bytes;
+            levels(&mut chunk, planes, part);
+            let [r, g, b] = &chunk;
             for (x, (pixel, old)) in pixels.iter_mut().zip(old).enumerate() {
                 *pixel = [r[x], g[x], b[x], old[3]];
             }
@@ -108,38 +153,33 @@ impl sealed::Rows for Rgba<u8> {
     }
 }
 
-impl sealed::Rows for Luma<u8> {
+impl<T: Level> sealed::Rows for Luma<T> {
     #[inline(always)]
-    fn load(pixels: &[u8], planes: [&mut [f32]; 3]) {
-        load_bytes::<1>(pixels, planes, [0, 0, 0]);
+    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
+        load::<T, 1>(pixels, planes, [0, 0, 0]);
     }
 
-    /// The luma (ITU-R BT.601) of what the network makes of the grey picture.
     #[inline(always)]
-    fn store([red, green, blue]: [&[f32]; 3], _: &[u8], pixels: &mut [u8]) {
+    fn store([red, green, blue]: [&[f32]; 3], _: &[T], pixels: &mut [T]) {
         let planes = red.iter().zip(green).zip(blue);
         for (pixel, ((red, green), blue)) in pixels.iter_mut().zip(planes) {
-            *pixel = nearest(0.299 * red + 0.587 * green + 0.114 * blue, 255.0) as u8;
+            *pixel = nearest(luma(*red, *green, *blue));
         }
     }
 }
 
-impl sealed::Rows for Rgb<u16> {
+impl<T: Level> sealed::Rows for LumaA<T> {
     #[inline(always)]
-    fn load(pixels: &[u16], [red, green, blue]: [&mut [f32]; 3]) {
-        let planes = red.iter_mut().zip(green).zip(blue);
-        for (pixel, ((red, green), blue)) in pixels.as_chunks::<3>().0.iter().zip(planes) {
-            for (plane, sample) in [red, green, blue].into_iter().zip(pixel) {
-                *plane = f32::from(*sample) * (1.0 / 65535.0);
-            }
-        }
+    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
+        load::<T, 2>(pixels, planes, [0, 0, 0]);
     }
 
     #[inline(always)]
-    fn store([red, green, blue]: [&[f32]; 3], _: &[u16], pixels: &mut [u16]) {
+    fn store([red, green, blue]: [&[f32]; 3], old: &[T], pixels: &mut [T]) {
         let planes = red.iter().zip(green).zip(blue);
-        for (pixel, ((red, green), blue)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(planes) {
-            *pixel = [red, green, blue].map(|value| nearest(*value, 65535.0) as u16);
+        let pixels = pixels.as_chunks_mut::<2>().0.iter_mut().zip(old.as_chunks::<2>().0);
+        for ((pixel, old), ((red, green), blue)) in pixels.zip(planes) {
+            *pixel = [nearest(luma(*red, *green, *blue)), old[1]];
         }
     }
 }

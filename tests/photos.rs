@@ -1,0 +1,408 @@
+//! Photographs from files and to files: every kind of pixel in every format, what goes with the
+//! pixels, and files that are not what they seem.
+
+mod common;
+
+use image::{ColorType, DynamicImage};
+use sci_burn::{
+    Enhancer, Error, Photo, PngCompression, ReadOptions, SaveOptions, image, open_photo,
+    open_photo_with, save_photo, save_photo_with,
+};
+use std::path::Path;
+use tempfile::tempdir;
+
+use ColorType::{L8, L16, La8, La16, Rgb8, Rgb16, Rgb32F, Rgba8, Rgba16, Rgba32F};
+
+const KINDS: [ColorType; 10] = [L8, La8, Rgb8, Rgba8, L16, La16, Rgb16, Rgba16, Rgb32F, Rgba32F];
+const FORMATS: [&str; 5] = ["png", "tiff", "webp", "bmp", "jpg"];
+
+/// A picture that changes from pixel to pixel, in alpha too, with levels between those of 8 bits.
+fn picture(kind: ColorType) -> DynamicImage {
+    let picture = image::ImageBuffer::from_fn(37, 23, |x, y| {
+        let [x, y] = [x as u16, y as u16];
+        image::Rgba([x * 1000 + 77, y * 1700 + 5, (x + y) * 900, 65535 - x * 500])
+    });
+    converted(&picture.into(), kind)
+}
+
+fn converted(picture: &DynamicImage, kind: ColorType) -> DynamicImage {
+    match kind {
+        L8 => picture.to_luma8().into(),
+        La8 => picture.to_luma_alpha8().into(),
+        Rgb8 => picture.to_rgb8().into(),
+        Rgba8 => picture.to_rgba8().into(),
+        L16 => picture.to_luma16().into(),
+        La16 => picture.to_luma_alpha16().into(),
+        Rgb16 => picture.to_rgb16().into(),
+        Rgba16 => picture.to_rgba16().into(),
+        Rgb32F => picture.to_rgb32f().into(),
+        _ => picture.to_rgba32f().into(),
+    }
+}
+
+/// What is read of a picture of some kind that was saved in a format.
+fn kept(kind: ColorType, format: &str) -> ColorType {
+    match (format, kind) {
+        ("png", Rgb32F) => Rgb16,
+        ("png", Rgba32F) => Rgba16,
+        ("tiff", La8) => Rgba8,
+        ("tiff", La16) => Rgba16,
+        ("png" | "tiff", _) => kind,
+        ("jpg", L8 | La8 | L16 | La16) => L8,
+        ("jpg", _) => Rgb8,
+        (_, La8 | Rgba8 | La16 | Rgba16 | Rgba32F) => Rgba8,
+        (_, _) => Rgb8,
+    }
+}
+
+#[test]
+fn every_kind_of_pixel_goes_through_every_format() {
+    let folder = tempdir().unwrap();
+    for (kind, format) in KINDS.iter().flat_map(|kind| FORMATS.map(|format| (*kind, format))) {
+        let path = folder.path().join(format!("{kind:?}.{format}"));
+        let saved = picture(kind);
+        save_photo(&saved.clone().into(), &path).unwrap();
+        let found = open_photo(&path).unwrap().pixels;
+        assert_eq!(found.color(), kept(kind, format), "{kind:?} in {format}");
+        let expected = converted(&saved, found.color());
+        if format == "jpg" {
+            let apart = found.as_bytes().iter().zip(expected.as_bytes());
+            let apart = apart.map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(apart < Some(12), "{kind:?} in {format}: {apart:?}");
+        } else {
+            assert!(found == expected, "{kind:?} in {format}");
+        }
+    }
+}
+
+#[test]
+fn what_is_read_is_enhanced_and_saved_in_its_kind() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("bright.png");
+    let enhancer = Enhancer::from_file(common::fixture("weights/cascade.pt"), &common::cpu());
+    let enhancer = enhancer.unwrap();
+    for kind in [L8, La8, Rgb8, Rgba8, L16, La16, Rgb16, Rgba16] {
+        let bright = enhancer.enhance_photo(&picture(kind).into()).unwrap();
+        save_photo(&bright, &path).unwrap();
+        assert_eq!(open_photo(&path).unwrap(), bright);
+        assert_eq!(bright.pixels.color(), kind);
+    }
+    let refused = enhancer.enhance_photo(&picture(Rgba32F).into()).unwrap_err();
+    assert!(matches!(refused, Error::PixelFormat { .. }), "{refused}");
+}
+
+#[test]
+fn palettes_become_rgb() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("palette.png");
+    let bytes = [
+        137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 1, 1, 3,
+        0, 0, 0, 206, 236, 237, 201, 0, 0, 0, 6, 80, 76, 84, 69, 10, 20, 30, 40, 50, 60, 213, 27,
+        180, 233, 0, 0, 0, 10, 73, 68, 65, 84, 120, 156, 99, 112, 0, 0, 0, 66, 0, 65, 41, 55, 244,
+        239, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
+    ];
+    std::fs::write(&path, bytes).unwrap();
+    let expected = image::RgbImage::from_vec(2, 1, vec![10, 20, 30, 40, 50, 60]).unwrap();
+    assert_eq!(open_photo(&path).unwrap().pixels, expected.into());
+}
+
+/// EXIF data with an orientation and a second directory, that of a thumbnail.
+fn exif(big: bool, orientation: u16) -> Vec<u8> {
+    let short = |value: u16| if big { value.to_be_bytes() } else { value.to_le_bytes() };
+    let long = |value: u32| if big { value.to_be_bytes() } else { value.to_le_bytes() };
+    let mut exif = if big { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
+    exif.extend(long(8));
+    exif.extend(short(1));
+    exif.extend([short(0x112), short(3)].concat());
+    exif.extend(long(1));
+    exif.extend([short(orientation), short(0)].concat());
+    exif.extend(long(26));
+    exif.extend([0; 6]);
+    exif
+}
+
+/// What stands where the second directory is linked.
+fn thumbnail(exif: &[u8]) -> &[u8] {
+    &exif[22..26]
+}
+
+/// A profile, or the part of it that is looked at.
+fn icc(space: &[u8; 4]) -> Vec<u8> {
+    let mut icc: Vec<u8> = (0..200).collect();
+    icc[16..20].copy_from_slice(space);
+    icc
+}
+
+#[test]
+fn a_photograph_is_turned_once_and_keeps_what_goes_with_it() {
+    let folder = tempdir().unwrap();
+    let enhancer = Enhancer::from_file(common::fixture("weights/cascade.pt"), &common::cpu());
+    let enhancer = enhancer.unwrap();
+    for (format, big) in [("png", false), ("webp", true), ("jpg", false), ("jpg", true)] {
+        let (dark, bright) = (folder.path().join("dark").with_extension(format), "bright");
+        let pixels = picture(Rgb8);
+        let taken =
+            Photo { pixels: pixels.clone(), exif: Some(exif(big, 6)), icc: Some(icc(b"RGB ")) };
+        save_photo(&taken, &dark).unwrap();
+
+        let read = open_photo(&dark).unwrap();
+        assert_eq!((read.pixels.width(), read.pixels.height()), (23, 37));
+        if format != "jpg" {
+            assert!(read.pixels == pixels.rotate90());
+        }
+        assert_eq!(thumbnail(taken.exif.as_ref().unwrap()).iter().max(), Some(&26));
+        let mut expected = exif(big, 1);
+        expected[22..26].fill(0);
+        assert_eq!(read.exif, Some(expected), "{format}");
+        assert_eq!(read.icc, taken.icc, "{format}");
+
+        let enhanced = enhancer.enhance_photo(&read).unwrap();
+        for other in FORMATS {
+            let bright = folder.path().join(bright).with_extension(other);
+            save_photo(&enhanced, &bright).unwrap();
+            let again = open_photo(&bright).unwrap();
+            assert_eq!((again.pixels.width(), again.pixels.height()), (23, 37));
+            let holds_exif = ["png", "webp", "jpg"].contains(&other);
+            assert_eq!(again.exif, read.exif.clone().filter(|_| holds_exif), "{other}");
+            assert_eq!(again.icc, read.icc.clone().filter(|_| other != "bmp"), "{other}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_is_written_only_with_pixels_of_its_kind() {
+    let folder = tempdir().unwrap();
+    for (kind, format, space, written) in [
+        (Rgb8, "jpg", b"GRAY", false),
+        (Rgb8, "jpg", b"CMYK", false),
+        (L8, "jpg", b"GRAY", true),
+        (La16, "png", b"GRAY", true),
+        (L8, "png", b"RGB ", false),
+        // These are written as RGB.
+        (L8, "webp", b"GRAY", false),
+        (La8, "tiff", b"GRAY", false),
+    ] {
+        let path = folder.path().join("photo").with_extension(format);
+        save_photo(&Photo { icc: Some(icc(space)), ..picture(kind).into() }, &path).unwrap();
+        let found = open_photo(&path).unwrap().icc;
+        assert_eq!(found, written.then(|| icc(space)), "{kind:?} in {format}");
+    }
+}
+
+#[test]
+fn exif_data_that_a_jpeg_cannot_hold_is_left_out() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.jpg");
+    for (length, written) in [(65527, true), (65528, false)] {
+        let mut long = exif(false, 1);
+        long.resize(length, 0);
+        save_photo(&Photo { exif: Some(long), ..picture(Rgb8).into() }, &path).unwrap();
+        assert_eq!(open_photo(&path).unwrap().exif.is_some(), written, "{length}");
+    }
+}
+
+/// Data that ends, or leads, anywhere is passed on as it is.
+#[test]
+fn damaged_exif_data_does_no_harm() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.png");
+    let whole = exif(true, 6);
+    let mut astray = whole.clone();
+    astray[4..8].fill(0xff);
+    let cut = (1..26).map(|length| whole[..length].to_vec());
+    for exif in cut.chain([astray, b"no EXIF at all".to_vec()]) {
+        save_photo(&Photo { exif: Some(exif.clone()), ..picture(L8).into() }, &path).unwrap();
+        assert_eq!(open_photo(&path).unwrap().exif.unwrap().len(), exif.len());
+    }
+}
+
+/// A grey TIFF of 2 by 1 pixels, by what its header says.
+fn tiff([width, height]: [u32; 2], orientation: u32) -> Vec<u8> {
+    let entries = [
+        [256, width],
+        [257, height],
+        [258, 8],
+        [259, 1],
+        [262, 1],
+        [273, 8],
+        [274, orientation],
+        [277, 1],
+        [278, height],
+        [279, 2],
+    ];
+    let mut tiff = b"II*\0\x0a\0\0\0\x01\x02".to_vec();
+    tiff.extend((entries.len() as u16).to_le_bytes());
+    for [tag, value] in entries {
+        tiff.extend((tag as u16).to_le_bytes());
+        tiff.extend([4, 0, 1, 0, 0, 0]);
+        tiff.extend(value.to_le_bytes());
+    }
+    tiff.extend([0; 4]);
+    tiff
+}
+
+#[test]
+fn the_orientation_of_a_tiff_is_not_carried_over() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.tif");
+    std::fs::write(&path, tiff([2, 1], 8)).unwrap();
+    let read = open_photo(&path).unwrap();
+    let upright = image::GrayImage::from_vec(1, 2, vec![2, 1]).unwrap();
+    assert_eq!(read.pixels, upright.into());
+    save_photo(&read, &path).unwrap();
+    assert_eq!(open_photo(&path).unwrap(), read);
+}
+
+#[test]
+fn the_limit_is_what_the_pixels_take() {
+    let folder = tempdir().unwrap();
+    for (kind, format) in KINDS.iter().flat_map(|kind| FORMATS.map(|format| (*kind, format))) {
+        let path = folder.path().join(format!("{kind:?}.{format}"));
+        save_photo(&picture(kind).into(), &path).unwrap();
+        let needed = 37 * 23 * u64::from(kept(kind, format).bytes_per_pixel());
+        let read = |limit| open_photo_with(&path, &ReadOptions::new().with_max_bytes(limit));
+        read(needed).unwrap();
+        match read(needed - 1).unwrap_err() {
+            Error::TooLarge { width: 37, height: 23, bytes, limit, .. } => {
+                assert_eq!([bytes, limit], [needed, needed - 1], "{kind:?} in {format}");
+            }
+            error => panic!("{kind:?} in {format}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn headers_that_claim_gigabytes_are_refused_with_their_size() {
+    let folder = tempdir().unwrap();
+    let saved = |name: &str| {
+        let path = folder.path().join(name);
+        save_photo(&picture(Rgb8).into(), &path).unwrap();
+        std::fs::read(path).unwrap()
+    };
+    let refused = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let message = one_line(&path);
+        message.strip_prefix(&format!("cannot read {}: ", path.display())).unwrap().to_owned()
+    };
+
+    let mut png = saved("bomb.png");
+    png[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+    let checksum = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
+    let expected = "65535×65535 pixels take 12884508675 bytes, more than the limit of 536870912";
+    assert_eq!(refused("bomb.png", &png), expected);
+
+    let mut jpeg = saved("bomb.jpg");
+    let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].fill(0xff);
+    assert_eq!(refused("bomb.jpg", &jpeg), expected);
+
+    let mut bmp = saved("bomb.bmp");
+    bmp[18..26].copy_from_slice(&[0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
+    assert_eq!(refused("bomb.bmp", &bmp), expected);
+
+    let expected = "4294967295×4294967295 pixels take 18446744065119617025 bytes";
+    let message = refused("bomb.tiff", &tiff([u32::MAX; 2], 1));
+    assert!(message.starts_with(expected), "{message}");
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// The error of opening a file, which must be one line that names it.
+fn one_line(path: &Path) -> String {
+    let message = open_photo(path).unwrap_err().to_string();
+    println!("{message}");
+    assert!(message.contains(&path.display().to_string()), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
+}
+
+#[test]
+fn what_is_no_photograph_is_refused_in_a_line() {
+    let folder = tempdir().unwrap();
+    for (name, bytes, reason) in [
+        ("empty.jpg", b"".as_slice(), "the file is empty"),
+        ("gif.png", b"GIF89a\x01\0\x01\0\0\0\0;", "its format is GIF, expected .png"),
+        ("text.png", b"This is a letter.", "not a photograph in a known format"),
+        ("start.jpg", b"\xff\xd8\xff", "the JPEG is cut off"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let message = one_line(&path);
+        assert!(message.contains(reason), "{message}");
+    }
+    let path = folder.path().join("folder.png");
+    assert!(one_line(&path).contains("No such file") || cfg!(not(unix)));
+    std::fs::create_dir(&path).unwrap();
+    assert!(one_line(&path).contains("it is a folder"));
+}
+
+#[test]
+fn files_that_are_cut_off_are_refused() {
+    let folder = tempdir().unwrap();
+    for format in FORMATS {
+        let path = folder.path().join("photo").with_extension(format);
+        save_photo(&picture(Rgb8).into(), &path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in [whole.len() / 2, whole.len() * 9 / 10] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let message = one_line(&path);
+            assert!(format != "jpg" || message.ends_with("the JPEG is cut off"), "{message}");
+        }
+    }
+}
+
+/// Cameras write previews and the like behind the end.
+#[test]
+fn a_jpeg_may_have_something_behind_its_end() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.jpg");
+    save_photo(&picture(Rgb8).into(), &path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let expected = open_photo(&path).unwrap();
+    bytes.extend(b"\xff\xd8\xff\xe0 and so on");
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(open_photo(&path).unwrap(), expected);
+}
+
+#[test]
+fn options_change_the_size_and_nothing_else() {
+    let folder = tempdir().unwrap();
+    let photo = Photo::from(picture(Rgb8));
+    let size = |name: &str, options: SaveOptions| {
+        let path = folder.path().join(name);
+        save_photo_with(&photo, &path, &options).unwrap();
+        let read = open_photo(&path).unwrap();
+        assert!(name.ends_with("jpg") || read == photo);
+        std::fs::metadata(path).unwrap().len()
+    };
+    let jpeg = |quality| size("photo.jpg", SaveOptions::new().with_quality(quality));
+    assert!(jpeg(1) < jpeg(50) && jpeg(50) < jpeg(100));
+    let png = |name: PngCompression| size("photo.png", SaveOptions::new().with_compression(name));
+    let [fast, _, best] = PngCompression::ALL.map(png);
+    assert!(best <= fast, "{best} {fast}");
+}
+
+#[test]
+fn options_out_of_range_are_refused_before_anything_is_written() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.jpg");
+    for quality in [0, 101] {
+        let options = SaveOptions::new().with_quality(quality);
+        let error = save_photo_with(&picture(L8).into(), &path, &options).unwrap_err();
+        assert_eq!(error.to_string(), format!("setting `quality`: is {quality}, must be 1 to 100"));
+        assert!(!path.exists());
+    }
+    let error = "most".parse::<PngCompression>().unwrap_err().to_string();
+    assert_eq!(error, "setting `compression`: is `most`, must be fast, default or best");
+    for known in PngCompression::ALL {
+        assert_eq!(known.to_string().parse::<PngCompression>().unwrap(), known);
+    }
+}
