@@ -3,23 +3,32 @@
 //! ```text
 //! cargo run --release --example enhance -- dark.png -o bright.png
 //! cargo run --release --example enhance -- --preset difficult -o results photos more/*.jpg
+//! find photos -name '*.jpg' | cargo run --release --example enhance -- -o results --files-from -
 //! ```
+
+mod common;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use sci_burn::{
-    Enhancer, Error, Job, Plan, PngCompression, Preset, Result, SaveOptions, open_device,
+    Enhancer, Error, Exposure, Job, Plan, PngCompression, Preset, Result, SaveOptions, open_device,
     open_photo, plan_jobs, save_photo_with,
 };
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Makes dark photographs bright.
 #[derive(Parser)]
 struct Options {
     /// Photographs, or folders of them.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "files_from")]
     inputs: Vec<PathBuf>,
+    /// More of them, one a line, from a file or (-) from standard input.
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
     /// The result of one photograph, or the folder for the results.
     #[arg(short, long)]
     output: PathBuf,
@@ -29,6 +38,9 @@ struct Options {
     /// Other weights: .pt, .safetensors or .bpk.
     #[arg(short, long, conflicts_with = "preset")]
     weights: Option<PathBuf>,
+    /// How far to brighten: full, a strength from 0 to 1, auto or auto:LUMINANCE.
+    #[arg(short, long, default_value = "auto")]
+    exposure: Exposure,
     /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
     #[arg(short, long, default_value = "cpu")]
     device: String,
@@ -47,70 +59,146 @@ fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => common::exit(Err(error)),
     }
 }
 
 /// Enhances everything that can be, and returns whether that was everything.
 fn run(options: &Options) -> Result<bool> {
-    let Plan { jobs, refused } = plan_jobs(&options.inputs, &options.output)?;
+    let mut inputs = options.inputs.clone();
+    if let Some(list) = &options.files_from {
+        inputs.extend(names(list)?);
+    }
+    let Plan { mut jobs, refused } = plan_jobs(&inputs, &options.output)?;
     let device = open_device(&options.device)?;
     let enhancer = match &options.weights {
         Some(weights) => Enhancer::from_file(weights, &device)?,
         None => Enhancer::from_preset(options.preset, &device),
     };
-
-    let style = ProgressStyle::with_template(
-        "{bar:30} {pos}/{len} photographs, {per_sec}, {eta} left  {wide_msg}",
-    );
-    let bar = ProgressBar::new(jobs.len() as u64).with_style(style.expect("a valid template"));
+    let enhancer = enhancer.with_exposure(options.exposure)?;
     for error in &refused {
         eprintln!("error: {error}");
     }
-    let mut failed = 0;
-    for job in &jobs {
-        bar.set_message(job.input.display().to_string());
-        if let Err(error) = enhance(&enhancer, job, options) {
-            bar.suspend(|| eprintln!("error: {}", describe(job, &error)));
-            failed += 1;
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    match jobs.as_slice() {
-        [job] if refused.is_empty() && failed == 0 => println!("{}", job.output.display()),
-        [_] if refused.is_empty() => {}
+    let planned = jobs.len();
+    let result = jobs.first().map(|job| job.output.display().to_string()).unwrap_or_default();
+    jobs.retain(|job| options.force || !job.output.exists());
+
+    let work = Work { enhancer, options, jobs: &jobs, stop: stop_on_ctrl_c() };
+    let Outcome { done, failed, stopped } = work.all();
+    let skipped = planned - jobs.len();
+    match (planned, done, skipped) {
+        (1, 1, _) => println!("{result}"),
+        (1, _, 1) => println!("{result} exists already (--force replaces it)"),
         _ => {
-            let done = jobs.len() - failed;
-            if done > 0 {
-                println!("{done} photographs enhanced, in {}", options.output.display());
-            }
-            if failed > 0 {
-                eprintln!("error: {failed} photographs failed");
-            }
+            let failed = failed + refused.len();
+            println!("{done} enhanced, {skipped} skipped since they exist, {failed} failed");
         }
     }
-    Ok(failed == 0 && refused.is_empty())
+    if stopped {
+        eprintln!("stopped; the same command goes on");
+    }
+    Ok(failed == 0 && refused.is_empty() && !stopped)
+}
+
+/// The lines of a file or of standard input, which are paths in whatever encoding.
+fn names(list: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable =
+        |error: std::io::Error| Error::Read { path: list.to_owned(), reason: error.to_string() };
+    let reader: Box<dyn BufRead> = match list.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => Box::new(BufReader::new(std::fs::File::open(list).map_err(unreadable)?)),
+    };
+    let lines = reader.split(b'\n').collect::<std::io::Result<Vec<_>>>().map_err(unreadable)?;
+    Ok(lines.into_iter().filter(|line| !line.is_empty()).map(path).collect())
+}
+
+#[cfg(unix)]
+fn path(line: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(line).into()
+}
+
+#[cfg(not(unix))]
+fn path(line: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&line).trim_end_matches('\r').into()
+}
+
+/// Whether Ctrl-C was pressed: what has begun is finished, so that nothing is left half-written.
+fn stop_on_ctrl_c() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // Without a handler Ctrl-C ends the program at once, as it does everywhere.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    stop
+}
+
+struct Work<'a> {
+    enhancer: Enhancer,
+    options: &'a Options,
+    jobs: &'a [Job],
+    stop: Arc<AtomicBool>,
+}
+
+struct Outcome {
+    done: usize,
+    failed: usize,
+    stopped: bool,
+}
+
+impl Work<'_> {
+    /// Several photographs beside each other, since most of the time goes into reading and writing
+    /// files, which nobody does on more than one core. The cores that are left enhance.
+    fn all(&self) -> Outcome {
+        let style = ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} photographs, {per_sec}, {eta} left  {wide_msg}",
+        );
+        let bar = ProgressBar::new(self.jobs.len() as u64);
+        bar.set_style(style.expect("a valid template"));
+        let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = cores.min(self.jobs.len()).max(1);
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    let threads = rayon::ThreadPoolBuilder::new().num_threads(cores / workers);
+                    let threads = threads.build().expect("threads can be started");
+                    while !self.stop.load(Ordering::Relaxed)
+                        && let Some(job) = self.jobs.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        bar.set_message(job.input.display().to_string());
+                        if let Err(error) = threads.install(|| self.one(job)) {
+                            bar.suspend(|| eprintln!("error: {}", describe(job, &error)));
+                            failed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        bar.inc(1);
+                    }
+                });
+            }
+        });
+        let (finished, failed) = (bar.position() as usize, failed.into_inner());
+        bar.finish_and_clear();
+        Outcome { done: finished - failed, failed, stopped: finished < self.jobs.len() }
+    }
+
+    fn one(&self, job: &Job) -> Result<()> {
+        let bright = self.enhancer.enhance_photo(&open_photo(&job.input)?)?;
+        if let Some(folder) = job.output.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| Error::Write {
+                path: job.output.clone(),
+                reason: error.to_string(),
+            })?;
+        }
+        let save = SaveOptions::new().with_quality(self.options.quality);
+        save_photo_with(&bright, &job.output, &save.with_compression(self.options.compression))
+    }
 }
 
 /// The error in one line that names the photograph. Most errors do so themselves.
 fn describe(job: &Job, error: &Error) -> String {
     let (name, message) = (job.input.display().to_string(), error.to_string());
     if message.contains(&name) { message } else { format!("{name}: {message}") }
-}
-
-fn enhance(enhancer: &Enhancer, job: &Job, options: &Options) -> Result<()> {
-    let refused = |reason: String| Error::Write { path: job.output.clone(), reason };
-    if job.output.exists() && !options.force {
-        return Err(refused("it exists already (--force replaces it)".to_owned()));
-    }
-    let bright = enhancer.enhance_photo(&open_photo(&job.input)?)?;
-    if let Some(folder) = job.output.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| refused(error.to_string()))?;
-    }
-    let save = SaveOptions::new().with_quality(options.quality);
-    save_photo_with(&bright, &job.output, &save.with_compression(options.compression))
 }
