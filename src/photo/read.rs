@@ -21,7 +21,7 @@ pub struct Photo {
     pub pixels: DynamicImage,
     /// EXIF data: what the camera noted, as a TIFF structure that begins with its byte order. Of a
     /// photograph that was read, the orientation is *upright* and the thumbnail is not linked any
-    /// more, since neither would be true of the pixels.
+    /// more, since neither would be true of the pixels. That of a TIFF is not read.
     pub exif: Option<Vec<u8>>,
     /// The ICC profile: which colours the levels stand for.
     pub icc: Option<Vec<u8>>,
@@ -37,15 +37,15 @@ impl From<DynamicImage> for Photo {
 #[derive(Config, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
     /// The most bytes that the pixels of a photograph may take: width times height times 1 (8-bit
-    /// grey) to 8 (16-bit RGBA). Decoders need memory beside that.
+    /// grey) to 16 (floating point RGBA). Decoders need memory beside that.
     #[config(default = "512 << 20")]
     pub max_bytes: u64,
 }
 
 /// Reads a photograph of at most 512 MiB of pixels and turns it upright where its EXIF data says how.
 ///
-/// The format is taken from the content, not from the name. 8 and 16 bits stay as they are, palettes
-/// become RGB, and CMYK does, in the simplest way.
+/// The format is taken from the content, not from the name. 8 and 16 bits stay as they are; palettes
+/// become RGB (those of TIFFs are refused), and so does CMYK, in the simplest way.
 ///
 /// # Errors
 ///
