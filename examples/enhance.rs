@@ -56,11 +56,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => common::exit(Err(error)),
-    }
+    common::exit_whole(run(&Options::parse()))
 }
 
 /// Enhances everything that can be, and returns whether that was everything.
@@ -171,7 +167,9 @@ impl Work<'_> {
                     {
                         bar.set_message(job.input.display().to_string());
                         if let Err(error) = threads.install(|| self.one(job)) {
-                            bar.suspend(|| eprintln!("error: {}", describe(job, &error)));
+                            bar.suspend(|| {
+                                eprintln!("error: {}", common::describe(&job.input, &error))
+                            });
                             failed.fetch_add(1, Ordering::Relaxed);
                         }
                         bar.inc(1);
@@ -195,10 +193,4 @@ impl Work<'_> {
         let save = SaveOptions::new().with_quality(self.options.quality);
         save_photo_with(&bright, &job.output, &save.with_compression(self.options.compression))
     }
-}
-
-/// The error in one line that names the photograph. Most errors do so themselves.
-fn describe(job: &Job, error: &Error) -> String {
-    let (name, message) = (job.input.display().to_string(), error.to_string());
-    if message.contains(&name) { message } else { format!("{name}: {message}") }
 }

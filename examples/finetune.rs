@@ -10,8 +10,8 @@ mod common;
 use clap::Parser;
 use sci_burn::image::{DynamicImage, GenericImage};
 use sci_burn::{
-    Enhancer, Error, FineTuningConfig, IlluminationEstimatorConfig, OptimiserConfig, Preset,
-    Result, SamplingConfig, find_photos, fine_tune, open_device, open_photo, save_photo,
+    Enhancer, FineTuningConfig, IlluminationEstimatorConfig, OptimiserConfig, Preset, Result,
+    SamplingConfig, find_photos, fine_tune, open_device, open_photo, save_photo,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,10 +59,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     for path in [Some(&options.output), options.picture.as_ref()].into_iter().flatten() {
-        if path.exists() && !options.force {
-            let reason = "it exists already (--force replaces it)".to_owned();
-            return Err(Error::Write { path: path.clone(), reason });
-        }
+        common::may_write(path, options.force)?;
     }
     let device = open_device(&options.device)?;
     let estimator = match &options.weights {

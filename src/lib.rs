@@ -9,6 +9,7 @@ mod enhance;
 mod error;
 mod file;
 mod loss;
+mod metrics;
 mod model;
 #[cfg_attr(
     not(all(feature = "train", any(feature = "flex", feature = "ndarray"))),
@@ -35,6 +36,10 @@ pub use error::{Error, Result};
 pub use loss::{
     LossTerms, SciLoss, SciLossConfig, SmoothnessLoss, SmoothnessLossConfig, YcbcrLayout, fidelity,
     to_ycbcr,
+};
+pub use metrics::{
+    clipped_share, colour_cast, entropy, lightness_order_error, mean_luminance,
+    measure_of_enhancement, psnr, ssim,
 };
 pub use model::{
     BatchNorm, Conv3x3, Estimate, IlluminationEstimator, IlluminationEstimatorConfig, SciCascade,

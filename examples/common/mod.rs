@@ -1,9 +1,12 @@
 //! What the examples share: how they show their progress, end, and read options.
 #![allow(dead_code, reason = "each example uses a part")]
 
+pub mod classical;
+
 use indicatif::{ProgressBar, ProgressStyle};
-use sci_burn::{EpochMetrics, Result, TrainingEvent, Watch};
+use sci_burn::{EpochMetrics, Error, Result, TrainingEvent, Watch};
 use std::io::{IsTerminal, stderr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Mutex;
@@ -11,13 +14,37 @@ use std::time::Instant;
 
 /// An error is one line, and the exit status says so.
 pub fn exit(result: Result<()>) -> ExitCode {
+    exit_whole(result.map(|()| true))
+}
+
+/// As [`exit`], of what may have succeeded in part; the errors of the rest have been told.
+pub fn exit_whole(result: Result<bool>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error in one line that names the photograph. Most errors do so themselves.
+pub fn describe(photo: &Path, error: &Error) -> String {
+    let (name, message) = (photo.display().to_string(), error.to_string());
+    if message.contains(&name) { message } else { format!("{name}: {message}") }
+}
+
+/// Refuses, before there is any work to be lost, a file that cannot be written: its folder is missing,
+/// or it exists and is not to be replaced.
+pub fn may_write(path: &Path, force: bool) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let reason = match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => format!("there is no folder {}", folder.display()),
+        None if path.exists() && !force => "it exists already (--force replaces it)".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Error::Write { path: path.to_owned(), reason })
 }
 
 /// Width and height, as `600x400`.

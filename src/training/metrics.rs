@@ -3,6 +3,7 @@
 use super::watch::Halt;
 use crate::data::Origin;
 use crate::error::{Error, Result};
+use crate::metrics::{CLIPPED, colour_shift};
 use crate::photo::tensor_to_photo;
 use burn::tensor::{ExecutionError, Tensor, TensorReadError};
 use burn::train::ItemLazy;
@@ -59,9 +60,6 @@ pub struct PhotoMetrics {
     pub colour_cast: f64,
 }
 
-/// What counts as clipped.
-const CLIPPED: f64 = 0.98;
-
 impl PhotoMetrics {
     /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Value::from_values`].
     pub(super) fn measure(dark: &Tensor<4>, bright: &Tensor<4>) -> Tensor<1> {
@@ -90,15 +88,10 @@ impl Value for StepValues {
 
 impl Value for PhotoMetrics {
     fn from_values(values: &[f64]) -> Self {
-        let (&[luminance, clipped], means) = values.split_first_chunk().expect("eight values");
-        let (dark, bright) = means.split_at(3);
-        // A black photograph has no colours.
-        let share = |means: &[f64], channel: usize| {
-            let sum: f64 = means.iter().sum();
-            if sum > 0.0 { means[channel] / sum } else { 1.0 / 3.0 }
-        };
-        let cast = |channel| (share(bright, channel) / share(dark, channel).max(1e-6) - 1.0).abs();
-        let colour_cast = (0..3).map(cast).fold(0.0, f64::max);
+        let eight = "eight values";
+        let (&[luminance, clipped], means) = values.split_first_chunk().expect(eight);
+        let (&dark, bright) = means.split_first_chunk().expect(eight);
+        let colour_cast = colour_shift(bright.try_into().expect(eight), dark);
         Self { luminance, clipped, colour_cast }
     }
 }
