@@ -21,7 +21,8 @@ use embedded_graphics::text::{Baseline, Text};
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
 use sci_burn::{
-    Enhancer, Preset, Result, open_device, open_photo, photo_to_tensor, save_photo, tensor_to_photo,
+    Enhancer, Exposure, Preset, Result, open_device, open_photo, photo_to_tensor, save_photo,
+    tensor_to_photo,
 };
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -68,6 +69,11 @@ fn run(options: &Options) -> Result<()> {
         let enhancer = Enhancer::from_preset(preset, &device);
         let bright = enhancer.enhance(&dark.clone().into())?.into_rgb8();
         enhanced.push((format!("SCI {preset}"), fit(bright)));
+        if preset == Preset::default() {
+            let auto = enhancer.clone().with_exposure(Exposure::AUTO)?;
+            let bright = auto.enhance(&dark.clone().into())?.into_rgb8();
+            enhanced.push((format!("SCI {preset}, auto"), fit(bright)));
+        }
         if options.illumination {
             let map = enhancer.forward(photo_to_tensor(&dark, &device)).illumination;
             illumination.push((format!("illumination, {preset}"), fit(tensor_to_photo(map)?)));
