@@ -195,11 +195,13 @@ impl Enhancer {
         if height == 0 || width == 0 {
             return Ok(());
         }
-        let Some(folded) = &self.folded else { return self.enhance_by_tensors(source, target) };
         let strength = match self.exposure {
             Exposure::Full => 1.0,
             Exposure::Strength(strength) => strength,
             Exposure::Auto { luminance } => self.strength(source, luminance)?,
+        };
+        let Some(folded) = &self.folded else {
+            return self.enhance_by_tensors(source, target, strength);
         };
         let (size, network) = (source.size, folded.cpu());
         let source = cpu::Samples { samples: source.samples, stride: source.stride };
@@ -217,47 +219,80 @@ impl Enhancer {
     /// device fails.
     pub fn strength<P: EnhancePixel>(&self, source: Frame<'_, P>, luminance: f32) -> Result<f32> {
         Exposure::Auto { luminance }.check()?;
+        if source.size.contains(&0) {
+            return Ok(1.0);
+        }
         let sample = match &self.folded {
             Some(folded) => {
                 let samples = cpu::Samples { samples: source.samples, stride: source.stride };
                 cpu::sample_pixels::<P>(folded.cpu(), source.size, samples, SAMPLE)
             }
-            None => {
-                let image = self.to_tensor(source);
-                let illumination = self.estimator.forward(image.clone());
-                sample_tensors(&image, &illumination)?
-            }
+            None => self.sample_tiles(source)?,
         };
         Ok(strength(&sample, luminance))
     }
 
-    fn to_tensor<P: EnhancePixel>(&self, source: Frame<'_, P>) -> Tensor<4> {
+    /// The rows of tiles that a picture is taken apart into on devices without the one-pass kernel,
+    /// since their buffers are limited (those of WebGPU to 128 MiB). Each tile is computed with the
+    /// rows that the network sees above and below it, and so as if it had not been cut out.
+    fn tiles([height, width]: [usize; 2]) -> impl ExactSizeIterator<Item = Range<usize>> {
+        let rows = (TILE_PIXELS / width).max(1);
+        (0..height.div_ceil(rows)).map(move |tile| tile * rows..((tile + 1) * rows).min(height))
+    }
+
+    /// Some rows of a picture with the rows that the network sees around them, and how many of those
+    /// come first.
+    fn tile<P: EnhancePixel>(
+        &self,
+        source: Frame<'_, P>,
+        rows: &Range<usize>,
+    ) -> (Tensor<4>, usize) {
         let [height, width] = source.size;
+        let reach = self.estimator.blocks + 2;
+        let outer = rows.start.saturating_sub(reach)..(rows.end + reach).min(height);
         let row = width * usize::from(P::CHANNEL_COUNT);
-        let mut planes = vec![0.0; 3 * height * width];
-        for y in 0..height {
-            let rows = plane_rows(source.size, y);
+        let mut planes = vec![0.0; 3 * outer.len() * width];
+        for (place, y) in outer.clone().enumerate() {
+            let rows = plane_rows([outer.len(), width], place);
             let planes = planes.get_disjoint_mut(rows).expect("rows of three planes");
             P::load(&source.samples[y * source.stride..][..row], planes);
         }
-        Tensor::from_data(TensorData::new(planes, [1, 3, height, width]), &self.device)
+        let planes = TensorData::new(planes, [1, 3, outer.len(), width]);
+        (Tensor::from_data(planes, &self.device), rows.start - outer.start)
+    }
+
+    fn sample_tiles<P: EnhancePixel>(&self, source: Frame<'_, P>) -> Result<Vec<Lit>> {
+        let tiles = Self::tiles(source.size);
+        let most = SAMPLE.div_ceil(tiles.len());
+        let mut sample = Vec::new();
+        for rows in tiles {
+            let (image, _) = self.tile(source, &rows);
+            let illumination = self.estimator.forward(image.clone());
+            sample.extend(sample_tensors(&image, &illumination, most)?);
+        }
+        Ok(sample)
     }
 
     fn enhance_by_tensors<P: EnhancePixel>(
         &self,
         source: Frame<'_, P>,
         target: FrameMut<'_, P>,
+        strength: f32,
     ) -> Result<()> {
-        let [height, width] = source.size;
+        let [_, width] = source.size;
         let row = width * usize::from(P::CHANNEL_COUNT);
-        let reflectance = self.try_forward(self.to_tensor(source))?.reflectance;
-        let planes: Vec<f32> = reflectance
-            .try_into_vec_as()
-            .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
-        for y in 0..height {
-            let old = &source.samples[y * source.stride..][..row];
-            let new = &mut target.samples[y * target.stride..][..row];
-            P::store(plane_rows(source.size, y).map(|row| &planes[row]), old, new);
+        for rows in Self::tiles(source.size) {
+            let (image, above) = self.tile(source, &rows);
+            let reflectance = self.with_strength(image, strength).reflectance;
+            let planes: Vec<f32> = reflectance
+                .slice(s![.., .., above..above + rows.len(), ..])
+                .try_into_vec_as()
+                .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
+            for (place, y) in rows.clone().enumerate() {
+                let old = &source.samples[y * source.stride..][..row];
+                let new = &mut target.samples[y * target.stride..][..row];
+                P::store(plane_rows([rows.len(), width], place).map(|row| &planes[row]), old, new);
+            }
         }
         Ok(())
     }
@@ -304,7 +339,8 @@ impl Enhancer {
     /// One image, with the strength that suits it.
     fn auto(&self, image: Tensor<4>, luminance: f32) -> Result<Enhanced> {
         let full = self.with_strength(image.clone(), 1.0);
-        let strength = strength(&sample_tensors(&image, &full.illumination)?, luminance);
+        let sample = sample_tensors(&image, &full.illumination, SAMPLE)?;
+        let strength = strength(&sample, luminance);
         if strength == 1.0 {
             return Ok(full);
         }
@@ -342,10 +378,14 @@ fn weaken(illumination: Tensor<4>, strength: f32) -> Tensor<4> {
 /// How many pixels a strength is found from, at most.
 const SAMPLE: usize = 16_384;
 
-/// Evenly spaced pixels of one image, `[1, 3, height, width]`, with their illuminations.
-fn sample_tensors(image: &Tensor<4>, illumination: &Tensor<4>) -> Result<Vec<Lit>> {
+/// How many pixels a tile has, at most, but for the rows around it: 48 MiB for three planes.
+const TILE_PIXELS: usize = if cfg!(test) { 300 } else { 4 << 20 };
+
+/// At most `most` evenly spaced pixels of one image, `[1, 3, height, width]`, with their
+/// illuminations.
+fn sample_tensors(image: &Tensor<4>, illumination: &Tensor<4>, most: usize) -> Result<Vec<Lit>> {
     let [_, _, height, width] = image.dims();
-    let step = ((height * width).div_ceil(SAMPLE) as f64).sqrt().ceil() as isize;
+    let step = ((height * width).div_ceil(most) as f64).sqrt().ceil() as isize;
     let read = |tensor: &Tensor<4>| -> Result<Vec<f32>> {
         let every = Slice::new(0, None, step);
         let sample = tensor.clone().slice(s![.., .., every, every]);
@@ -384,6 +424,27 @@ mod tests {
         let dark = image::RgbImage::from_fn(9, 5, |x, y| image::Rgb([x as u8, y as u8 * 9, 200]));
         let bright = enhancer().enhance(&dark.clone().into()).unwrap().into_rgb8();
         assert!(dark.iter().zip(bright.iter()).all(|(dark, bright)| dark <= bright));
+    }
+
+    #[test]
+    fn tiles_fit_together_without_a_seam() {
+        let noise = |x: u32, y: u32| ((x * 7 + y * 13) * (x + 3 * y) % 90) as u8;
+        let dark = image::RgbImage::from_fn(37, 61, |x, y| {
+            image::Rgb([noise(x, y), noise(y, x), noise(x + y, 5)])
+        });
+        let dark = DynamicImage::from(dark);
+        let whole = enhancer();
+        // Without its kernel the CPU is a device like any other.
+        let tiled = Enhancer { folded: None, ..whole.clone() };
+        assert!(Enhancer::tiles([61, 37]).len() > 5);
+        for exposure in [Exposure::Full, Exposure::Strength(0.5), Exposure::AUTO] {
+            let [whole, tiled] = [&whole, &tiled].map(|enhancer| {
+                let enhancer = enhancer.clone().with_exposure(exposure).unwrap();
+                enhancer.enhance(&dark).unwrap().into_rgb8()
+            });
+            let apart = whole.iter().zip(tiled.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(apart <= Some(1), "{exposure:?}: {apart:?} levels apart");
+        }
     }
 
     #[test]
