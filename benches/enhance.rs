@@ -1,5 +1,6 @@
-//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`) and
-//! tensors (`enhance/tensor/<backend>/<width>x<height>`); with `/threads-1` on a single thread.
+//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`), what the
+//! automatic exposure adds to that (`enhance/strength/<width>x<height>`), and tensors
+//! (`enhance/tensor/<backend>/<width>x<height>`); with `/threads-1` on a single thread.
 
 mod common;
 
@@ -33,6 +34,21 @@ fn bytes(criterion: &mut Criterion) {
     }
 }
 
+fn strength(criterion: &mut Criterion) {
+    let Some(enhancer) = enhancer("cpu") else { return };
+    let mut group = criterion.benchmark_group("enhance/strength");
+    group.sample_size(20);
+    for (width, height) in SIZES {
+        let dark: Vec<u8> = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
+        let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3).unwrap();
+        group.throughput(Throughput::Elements((width * height) as u64));
+        // A luminance between none and all, so that it has to be looked for.
+        common::on_threads(&mut group, &format!("{width}x{height}"), &mut || {
+            enhancer.strength(source, 0.25).unwrap()
+        });
+    }
+}
+
 fn tensors(criterion: &mut Criterion) {
     for name in device_names() {
         let Some(enhancer) = enhancer(name) else { continue };
@@ -51,5 +67,5 @@ fn tensors(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bytes, tensors);
+criterion_group!(benches, bytes, strength, tensors);
 criterion_main!(benches);
