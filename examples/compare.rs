@@ -55,7 +55,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    common::may_write(&options.output, options.force)?;
+    common::may_write(&options.output, options.force, &[&options.input])?;
+    common::may_save(&options.output)?;
     let device = open_device(&options.device)?;
     let dark = open_photo(&options.input)?.pixels.into_rgb8();
 
@@ -81,7 +82,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let sheet = sheet(&[classical, enhanced, illumination], options.width);
     save_photo(&DynamicImage::from(sheet).into(), &options.output)?;
-    println!("{}", options.output.display());
+    common::say(options.output.display());
     Ok(())
 }
 

@@ -9,10 +9,10 @@
 mod common;
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sci_burn::{
-    Enhancer, Error, Exposure, Job, Plan, PngCompression, Preset, Result, SaveOptions, open_device,
-    open_photo, plan_jobs, save_photo_with,
+    Enhancer, Error, Exposure, Job, Plan, PngCompression, Preset, ReadOptions, Result, SaveOptions,
+    open_device, open_photo_with, plan_jobs, save_photo_with,
 };
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ struct Options {
     /// More of them, one a line, from a file or (-) from standard input.
     #[arg(long, value_name = "FILE")]
     files_from: Option<PathBuf>,
+    /// Photographs below this folder keep their place; those of a list do so from where it was made.
+    #[arg(long, value_name = "FOLDER")]
+    root: Option<PathBuf>,
     /// The result of one photograph, or the folder for the results.
     #[arg(short, long)]
     output: PathBuf,
@@ -47,6 +50,9 @@ struct Options {
     /// The quality of JPEGs, from 1 to 100.
     #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: u8,
+    /// The most memory that the pixels of a photograph may take.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    max_memory: u64,
     /// How hard PNGs are compressed, always without loss: fast, default or best.
     #[arg(long, default_value_t)]
     compression: PngCompression,
@@ -65,7 +71,9 @@ fn run(options: &Options) -> Result<bool> {
     if let Some(list) = &options.files_from {
         inputs.extend(names(list)?);
     }
-    let Plan { mut jobs, refused } = plan_jobs(&inputs, &options.output)?;
+    let here = options.files_from.as_ref().map(|_| Path::new(""));
+    let root = options.root.as_deref().or(here);
+    let Plan { mut jobs, refused } = plan_jobs(&inputs, root, &options.output)?;
     let device = open_device(&options.device)?;
     let enhancer = match &options.weights {
         Some(weights) => Enhancer::from_file(weights, &device)?,
@@ -83,11 +91,13 @@ fn run(options: &Options) -> Result<bool> {
     let Outcome { done, failed, stopped } = work.all();
     let skipped = planned - jobs.len();
     match (planned, done, skipped) {
-        (1, 1, _) => println!("{result}"),
-        (1, _, 1) => println!("{result} exists already (--force replaces it)"),
+        (1, 1, _) => common::say(format_args!("{result}")),
+        (1, _, 1) => common::say(format_args!("{result} exists already (--force replaces it)")),
         _ => {
             let failed = failed + refused.len();
-            println!("{done} enhanced, {skipped} skipped since they exist, {failed} failed");
+            common::say(format_args!(
+                "{done} enhanced, {skipped} skipped since they exist, {failed} failed"
+            ));
         }
     }
     if stopped {
@@ -119,16 +129,13 @@ fn path(line: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&line).trim_end_matches('\r').into()
 }
 
-/// Whether Ctrl-C was pressed: what has begun is finished, so that nothing is left half-written.
+/// Whether the program was asked to end: what has begun is finished, so that nothing is left
+/// half-written.
 fn stop_on_ctrl_c() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    // Without a handler Ctrl-C ends the program at once, as it does everywhere.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
+    // Without a handler it ends at once, as programs do.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
     stop
 }
 
@@ -149,11 +156,9 @@ impl Work<'_> {
     /// Several photographs beside each other, since most of the time goes into reading and writing
     /// files, which nobody does on more than one core. The cores that are left enhance.
     fn all(&self) -> Outcome {
-        let style = ProgressStyle::with_template(
-            "{bar:30} {pos}/{len} photographs, {per_sec}, {eta} left  {wide_msg}",
-        );
         let bar = ProgressBar::new(self.jobs.len() as u64);
-        bar.set_style(style.expect("a valid template"));
+        let template = "{bar:30} {pos}/{len} photographs, {rate} a second, {eta} left  {wide_msg}";
+        bar.set_style(common::style(template));
         let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.min(self.jobs.len()).max(1);
@@ -183,7 +188,8 @@ impl Work<'_> {
     }
 
     fn one(&self, job: &Job) -> Result<()> {
-        let bright = self.enhancer.enhance_photo(&open_photo(&job.input)?)?;
+        let limit = ReadOptions::new().with_max_bytes(self.options.max_memory << 20);
+        let bright = self.enhancer.enhance_photo(&open_photo_with(&job.input, &limit)?)?;
         if let Some(folder) = job.output.parent() {
             std::fs::create_dir_all(folder).map_err(|error| Error::Write {
                 path: job.output.clone(),

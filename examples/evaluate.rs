@@ -12,7 +12,7 @@ use common::classical::CLASSICAL;
 use indicatif::{ProgressBar, ProgressStyle};
 use sci_burn::image::RgbImage;
 use sci_burn::{
-    Enhancer, Error, Preset, Result, clipped_share, colour_cast, entropy, find_photos,
+    Enhancer, Error, Exposure, Preset, Result, clipped_share, colour_cast, entropy, find_photos,
     lightness_order_error, mean_luminance, measure_of_enhancement, open_device, open_photo, psnr,
     ssim,
 };
@@ -37,6 +37,9 @@ struct Options {
     /// Other weights to measure, any number: .pt, .safetensors or .bpk.
     #[arg(short, long)]
     weights: Vec<PathBuf>,
+    /// How far they brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
+    #[arg(short, long, default_value = "full")]
+    exposure: Exposure,
     /// Measure gamma, histogram equalisation and Retinex as well.
     #[arg(short, long)]
     baselines: bool,
@@ -60,8 +63,15 @@ fn main() -> ExitCode {
 
 /// Measures every photograph that can be, and returns whether those were all.
 fn run(options: &Options) -> Result<bool> {
+    let inputs: Vec<&Path> = options.inputs.iter().map(PathBuf::as_path).collect();
     for file in options.csv.iter().chain(&options.json) {
-        common::may_write(file, options.force)?;
+        common::may_write(file, options.force, &inputs)?;
+    }
+    if let (Some(csv), Some(json)) = (&options.csv, &options.json)
+        && csv == json
+    {
+        let reason = "both figures would be written there".to_owned();
+        return Err(Error::Write { path: csv.clone(), reason });
     }
     let methods = methods(options)?;
     let truths = match &options.truth {
@@ -100,16 +110,16 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(false);
     }
     let means: Vec<_> = methods.iter().filter_map(|(name, _)| mean(name, &rows)).collect();
+    if let Some(path) = &options.csv {
+        common::write_whole(path, &csv(columns, &rows))?;
+    }
+    if let Some(path) = &options.json {
+        common::write_whole(path, &json(columns, &means, &rows))?;
+    }
     print_table(columns, &means);
     match rows.len() / methods.len() {
         1 => {}
-        photos => println!("means over {photos} photographs"),
-    }
-    if let Some(path) = &options.csv {
-        write(path, &csv(columns, &rows))?;
-    }
-    if let Some(path) = &options.json {
-        write(path, &json(columns, &means, &rows))?;
+        photos => common::say(format_args!("means over {photos} photographs")),
     }
     Ok(failed == 0)
 }
@@ -162,10 +172,11 @@ fn methods(options: &Options) -> Result<Vec<(String, Method)>> {
         false => &options.preset,
     };
     for preset in presets {
-        methods.push((format!("SCI {preset}"), sci(Enhancer::from_preset(*preset, &device))));
+        let enhancer = Enhancer::from_preset(*preset, &device).with_exposure(options.exposure)?;
+        methods.push((format!("SCI {preset}"), sci(enhancer)));
     }
     for weights in &options.weights {
-        let enhancer = Enhancer::from_file(weights, &device)?;
+        let enhancer = Enhancer::from_file(weights, &device)?.with_exposure(options.exposure)?;
         methods.push((weights.display().to_string(), sci(enhancer)));
     }
     Ok(methods)
@@ -268,11 +279,11 @@ fn print_table(columns: &[Column], rows: &[Row]) {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<_> = (0..=columns.len()).map(|column| width(column).unwrap_or(0)).collect();
     for line in &lines {
-        print!("{:<1$}", line[0], widths[0]);
+        let mut text = format!("{:<1$}", line[0], widths[0]);
         for (cell, width) in line.iter().zip(&widths).skip(1) {
-            print!("  {cell:>width$}");
+            text.push_str(&format!("  {cell:>width$}"));
         }
-        println!();
+        common::say(text);
     }
 }
 
@@ -307,10 +318,4 @@ fn json(columns: &[Column], means: &[Row], rows: &[Row]) -> Vec<u8> {
         .expect("names and numbers can be written");
     text.push(b'\n');
     text
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed =
-        |error: std::io::Error| Error::Write { path: path.to_owned(), reason: error.to_string() };
-    std::fs::write(path, bytes).map_err(failed)
 }

@@ -10,10 +10,10 @@ mod common;
 use clap::Parser;
 use sci_burn::image::{DynamicImage, GenericImage};
 use sci_burn::{
-    Enhancer, FineTuningConfig, IlluminationEstimatorConfig, OptimiserConfig, Preset, Result,
-    SamplingConfig, find_photos, fine_tune, open_device, open_photo, save_photo,
+    Enhancer, Error, FineTuningConfig, IlluminationEstimatorConfig, OptimiserConfig, Photo, Preset,
+    Result, SamplingConfig, find_photos, fine_tune, open_device, open_photo, save_photo,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Adapts trained weights to one photograph, or to a folder of them.
@@ -59,8 +59,11 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     for path in [Some(&options.output), options.picture.as_ref()].into_iter().flatten() {
-        common::may_write(path, options.force)?;
+        common::may_write(path, options.force, &[&options.photos])?;
     }
+    weights_name(&options.output)?;
+    options.picture.as_deref().map_or(Ok(()), common::may_save)?;
+    let photo = options.picture.as_ref().map(|_| first(&options.photos)).transpose()?;
     let device = open_device(&options.device)?;
     let estimator = match &options.weights {
         Some(weights) => IlluminationEstimatorConfig::new().load(weights, &device)?,
@@ -73,14 +76,10 @@ fn run(options: &Options) -> Result<()> {
         .with_seed(options.seed);
     let tuned = fine_tune(estimator.clone(), &options.photos, &config, &device, &common::watch())?;
     tuned.save(&options.output)?;
-    println!("{}", options.output.display());
+    common::say(options.output.display());
 
-    let Some(picture) = &options.picture else { return Ok(()) };
-    let photo = match options.photos.is_dir() {
-        true => find_photos(&options.photos)?.swap_remove(0),
-        false => options.photos.clone(),
-    };
-    let dark = DynamicImage::from(open_photo(photo)?.pixels.into_rgb8());
+    let (Some(picture), Some(photo)) = (&options.picture, photo) else { return Ok(()) };
+    let dark = DynamicImage::from(photo.pixels.into_rgb8());
     let enhanced = |estimator| Enhancer::new(estimator, &device).enhance(&dark);
     let columns = [dark.clone(), enhanced(estimator)?, enhanced(tuned)?];
     let (width, height) = (dark.width(), dark.height());
@@ -89,6 +88,24 @@ fn run(options: &Options) -> Result<()> {
         sheet.copy_from(column, place * width, 0).expect("three of them fit");
     }
     save_photo(&sheet.into(), picture)?;
-    println!("{}", picture.display());
+    common::say(picture.display());
     Ok(())
+}
+
+/// Refuses weights that could not be written, before they are trained.
+fn weights_name(path: &Path) -> Result<()> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors" | "bpk") => Ok(()),
+        _ => Err(Error::UnknownExtension { path: path.to_owned(), expected: ".safetensors, .bpk" }),
+    }
+}
+
+/// The photograph, or the first in the folder that can be read.
+fn first(photos: &Path) -> Result<Photo> {
+    if !photos.is_dir() {
+        return open_photo(photos);
+    }
+    let mut opened = find_photos(photos)?.into_iter().map(open_photo);
+    let first = opened.next().expect("a folder of photographs has one");
+    first.or_else(|error| opened.find_map(Result::ok).ok_or(error))
 }

@@ -82,15 +82,15 @@ fn run(options: &Options) -> Result<()> {
     };
     let trained = train(&config, &run, ExecutionStrategy::SingleDevice(device), &watch(options))?;
     let Some(trained) = trained else {
-        println!("ended; --resume goes on");
+        common::say("ended; --resume goes on");
         return Ok(());
     };
     let EpochMetrics { epoch, luminance, clipped, .. } = trained.metrics;
-    println!(
+    common::say(format_args!(
         "{}: from epoch {epoch}, mean luminance {luminance:.3}, {:.2} % clipped",
         options.out.join("model.safetensors").display(),
         clipped * 100.0
-    );
+    ));
     Ok(())
 }
 

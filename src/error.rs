@@ -178,7 +178,7 @@ pub enum Error {
         "the {what} is not a finite number in epoch {epoch}, step {step} ({photos}); {}",
         match checkpoint {
             Some(path) => format!("the last good checkpoint is {}", path.display()),
-            None => "there is no checkpoint yet".to_owned(),
+            None => "there is no good checkpoint yet".to_owned(),
         }
     )]
     NotFinite {
@@ -190,7 +190,7 @@ pub enum Error {
         step: usize,
         /// The photographs of the step.
         photos: String,
-        /// The model of the last checkpoint before, if there is one.
+        /// The model of the last checkpoint from which a step could be made, if there is one.
         checkpoint: Option<PathBuf>,
     },
 

@@ -29,7 +29,7 @@ mod weights;
 pub use {burn, image};
 
 #[cfg(feature = "train")]
-pub use data::{Batch, Darken, Origin, Sampling, SamplingConfig};
+pub use data::{Batch, Darken, Origin, SamplingConfig};
 pub use device::{device_names, open_device};
 pub use enhance::{Enhanced, Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
 pub use error::{Error, Result};
@@ -53,9 +53,9 @@ pub use photo::{
 };
 #[cfg(feature = "train")]
 pub use training::{
-    EpochMetrics, FineTuningConfig, Lazy, Listener, Measured, OptimiserConfig, PhotoMetrics, Run,
-    StepValues, Trainable, Trained, Training, TrainingConfig, TrainingEvent, Value, Watch,
-    fine_tune, train,
+    EpochMetrics, FineTuningConfig, Listener, Measurable, Measurement, OptimiserConfig, Pending,
+    PhotoMetrics, Run, StepValues, Trainable, Trained, Training, TrainingConfig, TrainingEvent,
+    Watch, fine_tune, train,
 };
 #[cfg(feature = "presets")]
 pub use weights::Preset;

@@ -78,6 +78,34 @@ fn a_fade_and_a_cut_do_not_pump() {
 }
 
 #[test]
+fn the_exposure_does_not_flicker_with_a_light() {
+    // A dark room in which a lamp comes into the picture and goes, every second frame.
+    let room = |lamp: bool| {
+        let mut room = frame(60.0);
+        let lit = if lamp { room.len() / 9 } else { 0 };
+        room[..lit].fill(200);
+        room
+    };
+    let frames: Vec<_> = (0..60).map(|index| room(index % 2 == 0)).collect();
+    let together = raw(&[], &frames.concat()).stdout;
+    // What does not change in the picture, near its right edge.
+    let corner = |video: &[u8]| -> Vec<f64> {
+        let corners = video.chunks_exact(WIDTH * HEIGHT * 3);
+        corners.map(|frame| f64::from(frame[frame.len() - 3])).collect()
+    };
+    let swing = |levels: &[f64]| {
+        levels.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f64::max)
+    };
+    let alone: Vec<f64> = [room(true), room(false)]
+        .iter()
+        .flat_map(|frame| corner(&raw(&[], frame).stdout))
+        .collect();
+    assert!(swing(&alone) > 8.0, "the lamp matters to single frames: {alone:?}");
+    let steady = corner(&together);
+    assert!(swing(&steady) < swing(&alone) / 4.0, "{} {}", swing(&steady), swing(&alone));
+}
+
+#[test]
 fn the_published_exposure_is_that_of_single_pictures() {
     let enhancer = sci_burn::Enhancer::from_preset(
         sci_burn::Preset::Medium,
@@ -102,41 +130,39 @@ fn a_stream_that_ends_in_mid_frame_keeps_what_came_before() {
     assert!(message.ends_with(expected), "{message}");
 }
 
-/// A Y4M stream of grey frames of these levels.
-fn y4m(header: &str, colours: usize, levels: &[u8]) -> Vec<u8> {
-    let mut stream = format!("YUV4MPEG2 W{WIDTH} H{HEIGHT} F25:1 {header}\n").into_bytes();
-    for &level in levels {
-        stream.extend(b"FRAME\n");
-        stream.extend(vec![level; WIDTH * HEIGHT]);
-        stream.extend(vec![128; 2 * colours]);
-    }
+/// A Y4M stream of one frame that is brighter to the right, of any size.
+fn y4m(header: &str, [width, height]: [usize; 2], colours: usize) -> Vec<u8> {
+    let mut stream = format!("YUV4MPEG2 W{width} H{height} F25:1 {header}\nFRAME\n").into_bytes();
+    stream.extend((0..width * height).map(|index| 30 + (60 * (index % width) / width) as u8));
+    stream.extend(vec![120; colours]);
+    stream.extend(vec![133; colours]);
     stream
 }
 
 #[test]
 fn y4m_in_y4m_out() {
-    for (header, colours) in [
-        ("C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED", WIDTH / 2 * HEIGHT / 2),
-        ("C444 XCOLORRANGE=FULL", WIDTH * HEIGHT),
+    for (header, size, colours) in [
+        ("C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED", [48, 36], 24 * 18),
+        ("C420mpeg2 XCOLORRANGE=LIMITED", [33, 17], 17 * 9),
+        ("C444 XCOLORRANGE=FULL", [47, 35], 47 * 35),
     ] {
-        let input = y4m(header, colours, &[40, 40, 40]);
+        let input = y4m(header, size, colours);
         // No strength gives the video back, but for what the way to RGB and back rounds.
         let same = video(&["--exposure", "0"], &input);
         assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));
-        assert_eq!(
-            same.stdout.len() - header_of(&same.stdout).len(),
-            input.len() - header_of(&input).len()
-        );
-        for (old, new) in input.iter().rev().zip(same.stdout.iter().rev()).take(1000) {
-            assert!(old.abs_diff(*new) <= 1, "{old} {new}");
+        let frames = |stream: &[u8]| stream[header_of(stream).len()..].to_vec();
+        let (old, new) = (frames(&input), frames(&same.stdout));
+        assert_eq!(old.len(), new.len(), "{header}");
+        for (index, (old, new)) in old.iter().zip(&new).enumerate() {
+            assert!(old.abs_diff(*new) <= 2, "{header}, byte {index}: {old} {new}");
         }
         let range = header.split(' ').next_back().unwrap();
         let written = String::from_utf8(header_of(&same.stdout).to_vec()).unwrap();
         assert!(written.contains(range) && written.contains("F25:1"), "{written}");
 
         let bright = video(&["--exposure", "full"], &input).stdout;
-        let first = header_of(&bright).len() + b"FRAME\n".len();
-        assert!(bright[first] > 60, "{}", bright[first]);
+        let [old, new] = &[&old, &frames(&bright)].map(|frame| frame[b"FRAME\n".len()]);
+        assert!(*new >= old + 10, "{old} {new}");
     }
 }
 
@@ -146,12 +172,14 @@ fn header_of(stream: &[u8]) -> &[u8] {
 
 #[test]
 fn what_is_no_video_is_refused_in_one_line() {
-    let deep = y4m("C420p10", WIDTH * HEIGHT / 2, &[]);
-    let cut = &y4m("C444", WIDTH * HEIGHT, &[9, 9])[..5000];
+    let deep = y4m("C420p10", [WIDTH, HEIGHT], WIDTH * HEIGHT / 2);
+    let fields = y4m("It C444", [WIDTH, HEIGHT], WIDTH * HEIGHT);
+    let cut = &y4m("C444", [WIDTH, HEIGHT], WIDTH * HEIGHT)[..5000];
     for (input, expected) in [
         (&b""[..], "it is empty"),
         (b"RIFF and so on\n", "not Y4M"),
         (&deep, "expected 8-bit 4:2:0 or 4:4:4"),
+        (&fields, "interlaced"),
         (cut, "in the middle of frame 1"),
     ] {
         let output = video(&[], input);
@@ -159,5 +187,15 @@ fn what_is_no_video_is_refused_in_one_line() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(message.contains(expected), "{message}");
         assert_eq!(message.lines().filter(|line| line.contains("error")).count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn sizes_that_no_frame_has_are_refused() {
+    for size in ["0x4", "4294967296x1", "100000x100000", "2000000000x2000000000"] {
+        let output = video(&["--size", size], &[]);
+        assert_eq!(output.status.code(), Some(1), "{size}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.starts_with("error: setting `size`"), "{message}");
     }
 }

@@ -3,9 +3,9 @@
 
 pub mod classical;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use sci_burn::{EpochMetrics, Error, Result, TrainingEvent, Watch};
-use std::io::{IsTerminal, stderr};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use sci_burn::{EpochMetrics, Error, Result, TrainingEvent, Watch, is_photo};
+use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -36,15 +36,49 @@ pub fn describe(photo: &Path, error: &Error) -> String {
 }
 
 /// Refuses, before there is any work to be lost, a file that cannot be written: its folder is missing,
-/// or it exists and is not to be replaced.
-pub fn may_write(path: &Path, force: bool) -> Result<()> {
+/// it is a folder or one of the inputs, or it exists and is not to be replaced.
+pub fn may_write(path: &Path, force: bool, inputs: &[&Path]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let real = |path: &Path| path.canonicalize().ok();
+    let is_input = || inputs.iter().any(|input| real(input) == real(path));
     let reason = match folder.filter(|folder| !folder.is_dir()) {
         Some(folder) => format!("there is no folder {}", folder.display()),
+        None if path.is_dir() => "it is a folder".to_owned(),
+        None if path.exists() && is_input() => "it is one of the inputs".to_owned(),
         None if path.exists() && !force => "it exists already (--force replaces it)".to_owned(),
         None => return Ok(()),
     };
     Err(Error::Write { path: path.to_owned(), reason })
+}
+
+/// Refuses a picture that cannot be written because of its name.
+pub fn may_save(path: &Path) -> Result<()> {
+    match is_photo(path) {
+        true => Ok(()),
+        false => Err(Error::UnknownExtension {
+            path: path.to_owned(),
+            expected: ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp",
+        }),
+    }
+}
+
+/// Puts a file in its place when it is complete.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let written = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).and_then(
+        |mut scratch| {
+            scratch.write_all(bytes)?;
+            scratch.as_file().sync_all()?;
+            scratch.persist(path)?;
+            Ok(())
+        },
+    );
+    written.map_err(|error| Error::Write { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Prints a line. Nobody may be listening any more, such as `head`; the work goes on.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Width and height, as `600x400`.
@@ -56,6 +90,14 @@ pub fn size(text: &str) -> Result<[usize; 2], String> {
 pub fn pair<T: FromStr>(text: &str, separator: &str) -> Option<[T; 2]> {
     let (first, second) = text.split_once(separator)?;
     Some([first.parse().ok()?, second.parse().ok()?])
+}
+
+/// How a bar looks; `{rate}` is how much is done in a second.
+pub fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).expect("a valid template");
+    style.with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        let _ = write!(text, "{:.1}", state.per_sec());
+    })
 }
 
 /// A bar in a terminal, elsewhere a line for each epoch.
@@ -83,11 +125,8 @@ impl Progress {
                 (self.epoch, self.epochs, self.photos) = (epoch, epochs, photos);
                 self.epoch_began = Some(Instant::now());
                 if stderr().is_terminal() {
-                    let style = ProgressStyle::with_template(
-                        "{prefix} {bar:20} {msg}, {per_sec}, {eta} left",
-                    );
                     let bar = ProgressBar::new((epochs * photos) as u64);
-                    bar.set_style(style.expect("a valid template"));
+                    bar.set_style(style("{prefix} {bar:20} {msg}, {rate} images/s, {eta} left"));
                     bar.set_position(((epoch - 1) * photos) as u64);
                     bar.reset_eta();
                     self.bar = Some(bar);
@@ -117,7 +156,7 @@ impl Progress {
     fn epoch(&mut self, metrics: &EpochMetrics) {
         if self.bar.is_none() {
             let seconds = self.epoch_began.map_or(0.0, |began| began.elapsed().as_secs_f64());
-            println!(
+            say(format_args!(
                 "epoch {}/{}: loss {:.4}, gradient {:.3}, luminance {:.3}, clipped {:.2} %, colour \
                  cast {:.1} %, {:.1} images/s",
                 metrics.epoch,
@@ -128,7 +167,7 @@ impl Progress {
                 metrics.clipped * 100.0,
                 metrics.colour_cast * 100.0,
                 self.photos as f64 / seconds
-            );
+            ));
         }
         self.luminance = Some(metrics.luminance);
         self.epoch = metrics.epoch + 1;

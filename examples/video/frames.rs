@@ -1,6 +1,5 @@
 //! Streams of frames: Y4M and raw RGB ↔ pictures.
 
-use super::broken;
 use sci_burn::image::RgbImage;
 use sci_burn::{Error, Result};
 use std::io::{BufReader, Read, Stdin, Stdout, Write, stdin, stdout};
@@ -14,16 +13,27 @@ use yuv::{
 
 pub type Picture = RgbImage;
 
-const INPUT: &str = "standard input";
-const OUTPUT: &str = "standard output";
+/// The most bytes that a frame may have.
+const LIMIT: usize = 1 << 30;
+
+fn unreadable(reason: impl ToString) -> Error {
+    Error::Read { path: "standard input".into(), reason: reason.to_string() }
+}
+
+fn unwritable(reason: impl ToString) -> Error {
+    Error::Write { path: "standard output".into(), reason: reason.to_string() }
+}
 
 /// Raw frames of three bytes a pixel.
 pub fn raw([width, height]: [usize; 2], frame_rate: f32) -> Result<(Input, Output)> {
-    if width == 0 || height == 0 {
-        let reason = format!("is {width}×{height}, must have pixels");
+    let bytes = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(3));
+    let (Some(1..=LIMIT), Ok(width), Ok(height)) =
+        (bytes, u32::try_from(width), u32::try_from(height))
+    else {
+        let reason = format!("is {width}×{height}, must be 1 to {} pixels", LIMIT / 3);
         return Err(Error::Setting { setting: "size", reason });
-    }
-    let size = [width as u32, height as u32];
+    };
+    let size = [width, height];
     let (reader, bytes) = Counted::new();
     let input = Input { source: Source::Raw(reader, size), bytes, frames: 0, frame_rate };
     Ok((input, Output(Sink::Raw(stdout()))))
@@ -33,23 +43,29 @@ pub fn raw([width, height]: [usize; 2], frame_rate: f32) -> Result<(Input, Outpu
 pub fn y4m() -> Result<(Input, Output)> {
     let (reader, bytes) = Counted::new();
     let decoder = y4m::Decoder::new(reader).map_err(|error| match error {
-        y4m::Error::EOF => broken(INPUT, "it is empty, expected Y4M (or --size for raw RGB)"),
-        y4m::Error::UnknownColorspace => broken(INPUT, UNSUPPORTED),
-        error => broken(INPUT, format!("not Y4M: {error}")),
+        y4m::Error::EOF => unreadable("it is empty, expected Y4M (or --size for raw RGB)"),
+        y4m::Error::UnknownColorspace => unreadable(UNSUPPORTED),
+        error => unreadable(format!("not Y4M: {error}")),
     })?;
     let rate = decoder.get_framerate();
-    let frame_rate = rate.num as f32 / rate.den.max(1) as f32;
+    // A stream may say that it does not know.
+    let known = rate.num > 0 && rate.den > 0;
+    let frame_rate = if known { rate.num as f32 / rate.den as f32 } else { 25.0 };
+    let interlaced = |parameter: &[u8]| matches!(parameter, b"It" | b"Ib" | b"Im");
+    if decoder.get_raw_params().split(|&byte| byte == b' ').any(interlaced) {
+        return Err(unreadable("it is interlaced, expected whole frames (ffmpeg: -vf yadif)"));
+    }
     let format = Yuv::of(&decoder)?;
     let encoder = y4m::encode(decoder.get_width(), decoder.get_height(), rate)
         .with_colorspace(decoder.get_colorspace())
         .with_pixel_aspect(decoder.get_pixel_aspect());
-    // Whatever else the stream says of itself still holds.
+    // Such as the range of the levels.
     let extensions = decoder.get_raw_params().split(|&byte| byte == b' ');
     let encoder = extensions
         .filter_map(|parameter| parameter.strip_prefix(b"X"))
         .filter_map(|value| y4m::VendorExtensionString::new(value.to_vec()).ok())
         .fold(encoder, y4m::EncoderBuilder::append_vendor_extension);
-    let encoder = encoder.write_header(stdout()).map_err(|error| broken(OUTPUT, error))?;
+    let encoder = encoder.write_header(stdout()).map_err(unwritable)?;
     let input = Input { source: Source::Y4m(decoder, format), bytes, frames: 0, frame_rate };
     Ok((input, Output(Sink::Y4m(encoder, format))))
 }
@@ -90,9 +106,9 @@ impl Input {
             Ok(picture) => Ok(Some(picture)),
             Err(y4m::Error::EOF) if self.bytes.load(Ordering::Relaxed) == before => Ok(None),
             Err(y4m::Error::EOF) => {
-                Err(broken(INPUT, format!("it ends in the middle of frame {number}")))
+                Err(unreadable(format!("it ends in the middle of frame {number}")))
             }
-            Err(error) => Err(broken(INPUT, format!("frame {number}: {error}"))),
+            Err(error) => Err(unreadable(format!("frame {number}: {error}"))),
         }
     }
 }
@@ -114,11 +130,11 @@ impl Output {
                 encoder.write_frame(&y4m::Frame::new([y, u, v], None))
             }
         };
-        written.map_err(|error| broken(OUTPUT, error))
+        written.map_err(unwritable)
     }
 
     pub fn finish(self) -> Result<()> {
-        stdout().flush().map_err(|error| broken(OUTPUT, error))
+        stdout().flush().map_err(unwritable)
     }
 }
 
@@ -141,7 +157,7 @@ impl Yuv {
             Colorspace::C420 | Colorspace::C420jpeg => true,
             Colorspace::C420paldv | Colorspace::C420mpeg2 => true,
             Colorspace::C444 => false,
-            _ => return Err(broken(INPUT, UNSUPPORTED)),
+            _ => return Err(unreadable(UNSUPPORTED)),
         };
         let parameters = decoder.get_raw_params();
         let full = parameters.split(|&byte| byte == b' ').any(|p| p == b"XCOLORRANGE=FULL");

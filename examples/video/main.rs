@@ -11,14 +11,13 @@ mod frames;
 
 use clap::Parser;
 use frames::{Input, Output, Picture};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sci_burn::image::Rgb;
-use sci_burn::{
-    Enhancer, Error, Exposure, Frame, FrameMut, Preset, Result, SteadyExposure, open_device,
-};
+use sci_burn::{Enhancer, Exposure, Frame, FrameMut, Preset, Result, SteadyExposure, open_device};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Makes a dark video bright: Y4M (4:2:0 or 4:4:4, 8 bit), or raw RGB, from standard input to standard
@@ -61,22 +60,19 @@ fn run(options: &Options) -> Result<()> {
     };
     let brighten = Brighten::new(enhancer, options.exposure, input.frame_rate())?;
 
-    // Reading, enhancing and writing go on beside each other, a few frames apart.
+    // Reading, enhancing and writing go on beside each other, a few frames apart. Nobody waits for
+    // the reader when the writer has failed: the next frame may be a long time coming.
     let (dark, to_brighten) = sync_channel(2);
     let (bright, to_write) = sync_channel(2);
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(move || read(input, &dark));
-        let writing = scope.spawn(move || write(output, &to_write));
-        let brightened = brighten.all(&to_brighten, &bright);
-        // Lets the other two come to their ends.
-        drop((to_brighten, bright));
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        // Who cannot write is to blame that the others stopped.
-        let (written, was_read) = (join(writing), join(reading));
-        written.and(brightened).and(was_read)
-    })
+    let reading = thread::spawn(move || read(input, &dark));
+    let brightening = thread::spawn(move || brighten.all(&to_brighten, &bright));
+    write(output, &to_write)?;
+    join(brightening)?;
+    join(reading)
+}
+
+fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn read(mut input: Input, dark: &SyncSender<Picture>) -> Result<()> {
@@ -89,8 +85,7 @@ fn read(mut input: Input, dark: &SyncSender<Picture>) -> Result<()> {
 }
 
 fn write(mut output: Output, bright: &Receiver<Picture>) -> Result<()> {
-    let style = ProgressStyle::with_template("{pos} frames, {per_sec}");
-    let bar = ProgressBar::no_length().with_style(style.expect("a valid template"));
+    let bar = ProgressBar::no_length().with_style(common::style("{pos} frames, {rate} a second"));
     bar.enable_steady_tick(Duration::from_millis(200));
     for picture in bright {
         output.write(&picture)?;
@@ -136,13 +131,5 @@ impl Brighten {
         }
         self.enhancer.enhance_into(source, target)?;
         Ok(bright)
-    }
-}
-
-/// An error of the stream that standard input or output is.
-fn broken(name: &str, reason: impl ToString) -> Error {
-    match name {
-        "standard output" => Error::Write { path: name.into(), reason: reason.to_string() },
-        _ => Error::Read { path: name.into(), reason: reason.to_string() },
     }
 }

@@ -7,10 +7,13 @@ mod photos;
 
 pub use darken::Darken;
 pub(crate) use loader::{Held, PhotoLoader};
+pub use photos::SamplingConfig;
 pub(crate) use photos::{OnRefused, PhotoSet};
-pub use photos::{Sampling, SamplingConfig};
 
+use crate::error::Error;
+use burn::data::dataset::DatasetError;
 use burn::tensor::Tensor;
+use std::error::Error as _;
 use std::path::PathBuf;
 
 /// What one step is made on.
@@ -39,5 +42,15 @@ impl Batch {
     /// A batch of images from anywhere, `[batch, 3, height, width]`, RGB in `[0, 1]`.
     pub fn new(image: Tensor<4>) -> Self {
         Self { image, origin: Origin::default(), pictured: false }
+    }
+}
+
+/// What a loader of this module says, as the error that it was.
+pub(crate) fn loading_error(error: &DatasetError) -> Error {
+    match error.source().and_then(|source| source.downcast_ref()) {
+        Some(Error::Read { path, reason }) => {
+            Error::Read { path: path.clone(), reason: reason.clone() }
+        }
+        _ => Error::Execution { reason: Error::first_line(error) },
     }
 }

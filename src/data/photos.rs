@@ -1,7 +1,7 @@
 use super::Darken;
 use crate::error::{Error, Result};
 use crate::loss::SmoothnessLoss;
-use crate::photo::{find_photos_except, open_photo, photo_size};
+use crate::photo::{Found, find_photos_except, open_photo, photo_size};
 use burn::config::Config;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{DynamicImage, Rgb32FImage};
@@ -31,7 +31,7 @@ impl SamplingConfig {
     /// # Errors
     ///
     /// [`Error::Setting`] where a setting is out of its range.
-    pub fn init(&self, seed: u64) -> Result<Sampling> {
+    pub(crate) fn init(&self, seed: u64) -> Result<Sampling> {
         let least = SmoothnessLoss::MIN_SIZE;
         if let Some([width, height]) = self.crop
             && width.min(height) < least
@@ -48,7 +48,7 @@ impl SamplingConfig {
 
 /// Seeded chance: the same seed, epoch and photograph give the same sample.
 #[derive(Clone, Debug)]
-pub struct Sampling {
+pub(crate) struct Sampling {
     config: SamplingConfig,
     seed: u64,
 }
@@ -127,9 +127,11 @@ impl PhotoSet {
             set.photos.push(source.to_owned());
             return Ok(set);
         }
-        set.photos = find_photos_except(source, except)?;
-        let found = set.photos.len();
+        let Found { photos, unreadable } = find_photos_except(source, except)?;
+        let found = photos.len();
+        set.photos = photos;
         let on_refused = &set.on_refused;
+        unreadable.into_iter().for_each(|error| on_refused(error));
         set.photos.retain(|photo| fits(photo, least_size).map_err(|e| on_refused(e)).is_ok());
         match (0..set.len()).any(|index| set.read(index).is_some()) {
             true => Ok(set),
@@ -162,21 +164,38 @@ impl PhotoSet {
     }
 
     /// At most `count` photographs, evenly spaced, whole, but reduced to at most `side` pixels, and
-    /// darkened where that is asked for.
+    /// darkened where that is asked for. In place of one that cannot be read comes the next.
     pub(crate) fn reduced(&self, count: usize, side: u32) -> Vec<(PathBuf, Rgb32FImage)> {
         let count = count.min(self.len());
-        let chosen = (0..count).map(|place| place * self.len() / count);
-        let reduce = |index: usize| {
-            let photo = self.read(index)?;
-            let small = photo.width().max(photo.height()) <= side;
-            let photo = if small { photo } else { photo.thumbnail(side, side) };
-            let mut image = photo.into_rgb32f();
-            if let Some(darken) = &self.sampling.config.darken {
-                darken.darken(&mut image, &mut self.sampling.random(0, index as u32));
+        let mut reduced = Vec::with_capacity(count);
+        let mut next = 0;
+        for place in 0..count {
+            next = next.max(place * self.len() / count);
+            while let Some(path) = self.photos.get(next) {
+                let photo = self.read(next);
+                next += 1;
+                if let Some(photo) = photo {
+                    reduced.push((path.clone(), self.reduce(photo, next - 1, side)));
+                    break;
+                }
             }
-            Some((self.photos[index].clone(), image))
-        };
-        chosen.filter_map(reduce).collect()
+        }
+        reduced
+    }
+
+    fn reduce(&self, photo: DynamicImage, index: usize, side: u32) -> Rgb32FImage {
+        let small = photo.width().max(photo.height()) <= side;
+        let photo = if small { photo } else { photo.thumbnail(side, side) };
+        let mut image = photo.into_rgb32f();
+        if let Some(darken) = &self.sampling.config.darken {
+            darken.darken(&mut image, &mut self.sampling.random(0, index as u32));
+        }
+        image
+    }
+
+    /// The names of all photographs, one a line: what makes a run's data the same.
+    pub(crate) fn names(&self) -> String {
+        self.photos.iter().map(|photo| format!("{}\n", photo.display())).collect()
     }
 
     fn read(&self, index: usize) -> Option<DynamicImage> {
@@ -184,8 +203,14 @@ impl PhotoSet {
         if refused().contains(&index) {
             return None;
         }
-        match open_photo(&self.photos[index]) {
-            Ok(photo) => Some(photo.pixels),
+        let path = &self.photos[index];
+        let photo = open_photo(path).and_then(|photo| {
+            // The header may have been another when the training began.
+            let size = (photo.pixels.width(), photo.pixels.height());
+            large_enough(path, size, self.sampling.least_size()).map(|()| photo.pixels)
+        });
+        match photo {
+            Ok(photo) => Some(photo),
             Err(error) => {
                 if refused().insert(index) {
                     (self.on_refused)(error);
@@ -197,13 +222,17 @@ impl PhotoSet {
 }
 
 /// Whether a photograph is there and at least so large, by its header.
-fn fits(photo: &Path, [width, height]: [usize; 2]) -> Result<()> {
-    let (found_width, found_height) = photo_size(photo)?;
-    if (found_width as usize) < width || (found_height as usize) < height {
+fn fits(photo: &Path, least_size: [usize; 2]) -> Result<()> {
+    large_enough(photo, photo_size(photo)?, least_size)
+}
+
+fn large_enough(photo: &Path, (width, height): (u32, u32), least: [usize; 2]) -> Result<()> {
+    let [least_width, least_height] = least;
+    if (width as usize) < least_width || (height as usize) < least_height {
         return Err(Error::Read {
             path: photo.to_owned(),
             reason: format!(
-                "is {found_width}×{found_height} pixels, smaller than {width}×{height}"
+                "is {width}×{height} pixels, smaller than {least_width}×{least_height}"
             ),
         });
     }

@@ -16,7 +16,8 @@ pub enum Exposure {
     Strength(f32),
     /// The greatest strength with which the result's mean luminance stays at or below this one, in
     /// `(0, 1]`, and at most 1 % of the pixels get a channel of 0.98 or more that had none before.
-    /// It is found from a sample of the pixels; a photograph that is bright enough stays as it is.
+    /// It is found from a sample of the pixels, so that of a large photograph both are kept to within a
+    /// hundredth or so; a photograph that is bright enough stays as it is.
     Auto {
         /// The mean of `0.2126 R + 0.7152 G + 0.0722 B`.
         luminance: f32,

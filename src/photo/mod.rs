@@ -6,7 +6,7 @@ mod read;
 mod save;
 
 #[cfg(feature = "train")]
-pub(crate) use files::find_photos_except;
+pub(crate) use files::{Found, find_photos_except};
 pub use files::{Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, plan_jobs};
 pub use pixels::{photo_to_tensor, tensor_to_photo};
 #[cfg(feature = "train")]

@@ -38,11 +38,11 @@ impl From<DynamicImage> for Photo {
 pub struct ReadOptions {
     /// The most bytes that the pixels of a photograph may take: width times height times 1 (8-bit
     /// grey) to 16 (floating point RGBA). Decoders need memory beside that.
-    #[config(default = "512 << 20")]
+    #[config(default = "1 << 30")]
     pub max_bytes: u64,
 }
 
-/// Reads a photograph of at most 512 MiB of pixels and turns it upright where its EXIF data says how.
+/// Reads a photograph of at most 1 GiB of pixels and turns it upright where its EXIF data says how.
 ///
 /// The format is taken from the content, not from the name. 8 and 16 bits stay as they are; palettes
 /// become RGB (those of TIFFs are refused), and so does CMYK, in the simplest way.

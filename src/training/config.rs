@@ -1,9 +1,10 @@
 use super::step::OptimiserConfig;
-use crate::data::SamplingConfig;
+use crate::data::{Darken, SamplingConfig};
 use crate::error::{Error, Result};
 use crate::loss::SciLossConfig;
 use crate::model::SciCascadeConfig;
 use burn::config::Config;
+use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -48,8 +49,8 @@ impl TrainingConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], or [`Error::Malformed`] where it is no JSON, has a setting that does not
-    /// exist or lacks `data`.
+    /// [`Error::Read`], or [`Error::Malformed`] where it is no JSON or has a setting that does not
+    /// exist or has another type.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
@@ -63,12 +64,17 @@ impl TrainingConfig {
 
     fn parse(text: &str) -> Result<Self, String> {
         let given: Value = serde_json::from_str(text).map_err(Error::first_line)?;
-        if given.get("data").is_none() {
-            return Err("setting `data` is missing".to_owned());
+        if !given.is_object() {
+            return Err("it is no object with settings".to_owned());
         }
         let mut settings = Self::new(PathBuf::new()).to_value();
+        if given.pointer("/sampling/darken").is_some_and(Value::is_object) {
+            settings["sampling"]["darken"] = Darken::new([0.0; 2]).to_value();
+        }
         overlay(&mut settings, given, "")?;
-        serde_json::from_value(settings).map_err(Error::first_line)
+        serde_path_to_error::deserialize(settings).map_err(|error| {
+            format!("setting `{}`: {}", error.path(), Error::first_line(error.inner()))
+        })
     }
 
     /// Writes the configuration as JSON.
@@ -84,6 +90,9 @@ impl TrainingConfig {
     pub(super) fn check(&self) -> Result<()> {
         let refused =
             |setting, reason: &str| Err(Error::Setting { setting, reason: reason.to_owned() });
+        if self.data.as_os_str().is_empty() {
+            return refused("data", "is missing, must be a folder of photographs");
+        }
         if self.epochs == 0 {
             return refused("epochs", "is 0, must be at least 1");
         }
@@ -107,14 +116,25 @@ impl TrainingConfig {
     /// The first setting, and its values here and there, that makes `other` another training. Going
     /// on for longer makes it none.
     pub(super) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
-        let longer = other.clone().with_epochs(self.epochs);
-        difference(&self.to_value(), &longer.to_value(), "")
+        let plain = |path: &PathBuf| path.components().collect::<PathBuf>();
+        let comparable = |config: &Self| Self {
+            data: plain(&config.data),
+            validation: config.validation.as_ref().map(plain),
+            epochs: self.epochs,
+            ..config.clone()
+        };
+        difference(&comparable(self).to_value(), &comparable(other).to_value(), "")
     }
+}
 
+trait ToValue: Serialize {
     fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("a configuration becomes JSON")
     }
 }
+
+impl ToValue for TrainingConfig {}
+impl ToValue for Darken {}
 
 /// Puts every setting of `given` in place of the one in `settings`.
 fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String> {
@@ -149,7 +169,6 @@ fn join(name: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Darken;
 
     fn config() -> TrainingConfig {
         let sampling = SamplingConfig::new()
@@ -171,6 +190,9 @@ mod tests {
         let parsed = TrainingConfig::parse(r#"{"data": "photos", "loss": {"fidelity_weight": 2}}"#);
         let loss = SciLossConfig::new().with_fidelity_weight(2.0);
         assert_eq!(parsed.unwrap(), TrainingConfig::new("photos".into()).with_loss(loss));
+        let parsed =
+            TrainingConfig::parse(r#"{"sampling": {"darken": {"stops": [2, 4]}}}"#).unwrap();
+        assert_eq!(parsed.sampling.darken, Some(Darken::new([2.0, 4.0])));
     }
 
     #[test]
@@ -178,7 +200,11 @@ mod tests {
         let refused = |text| TrainingConfig::parse(text).unwrap_err();
         let message = refused(r#"{"data": "photos", "loss": {"fidelity": 2}}"#);
         assert_eq!(message, "no setting `loss.fidelity`");
-        assert!(refused(r#"{"seed": 2}"#).contains("`data`"));
+        let message = refused(r#"{"sampling": {"darken": {"stops": [2, 4], "iso": 3}}}"#);
+        assert_eq!(message, "no setting `sampling.darken.iso`");
+        let message = refused(r#"{"optimiser": {"learning_rate": "fast"}}"#);
+        assert!(message.starts_with("setting `optimiser.learning_rate`"), "{message}");
+        assert!(refused("[1]").contains("no object"));
         assert!(!refused("{").contains('\n'));
     }
 
@@ -194,6 +220,7 @@ mod tests {
     fn settings_out_of_range_are_refused() {
         let whole = config().with_sampling(SamplingConfig::new());
         for (config, name) in [
+            (TrainingConfig::new(PathBuf::new()), "data"),
             (config().with_epochs(0), "epochs"),
             (config().with_batch_size(0), "batch_size"),
             (whole.with_batch_size(2), "batch_size"),

@@ -1,7 +1,7 @@
 use super::metrics::StepValues;
 use super::step::OptimiserConfig;
 use super::watch::{TrainingEvent, Watch};
-use crate::data::{PhotoLoader, PhotoSet, SamplingConfig};
+use crate::data::{PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use crate::error::{Error, Result};
 use crate::loss::SciLossConfig;
 use crate::model::IlluminationEstimator;
@@ -65,7 +65,7 @@ pub fn fine_tune(
     let mut steps = 0;
     while steps < config.steps {
         for batch in loader.iter().take(config.steps - steps) {
-            let batch = batch.map_err(|error| Error::Execution { reason: error.to_string() })?;
+            let batch = batch.map_err(|error| loading_error(&error))?;
             let StepValues { loss, .. } = step(&mut learner, batch)?;
             steps += 1;
             listener(TrainingEvent::Step { photos: steps, loss });

@@ -61,7 +61,7 @@ pub struct PhotoMetrics {
 }
 
 impl PhotoMetrics {
-    /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Value::from_values`].
+    /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Measurable::from_values`].
     pub(super) fn measure(dark: &Tensor<4>, bright: &Tensor<4>) -> Tensor<1> {
         let means = |image: &Tensor<4>| image.clone().mean_dim(3).mean_dim(2).reshape([3]);
         let weights = Tensor::<1>::from_floats([0.2126, 0.7152, 0.0722], &bright.device());
@@ -73,20 +73,20 @@ impl PhotoMetrics {
 }
 
 /// Something made of the few numbers that a device delivers.
-pub trait Value: Copy + Send + 'static {
+pub trait Measurable: Copy + Send + 'static {
     /// The value, from as many numbers as its own code put into a tensor.
     #[doc(hidden)]
     fn from_values(values: &[f64]) -> Self;
 }
 
-impl Value for StepValues {
+impl Measurable for StepValues {
     fn from_values(values: &[f64]) -> Self {
         let [loss, fidelity, smoothness, gradient_norm] = values.try_into().expect("four values");
         Self { loss, fidelity, smoothness, gradient_norm }
     }
 }
 
-impl Value for PhotoMetrics {
+impl Measurable for PhotoMetrics {
     fn from_values(values: &[f64]) -> Self {
         let eight = "eight values";
         let (&[luminance, clipped], means) = values.split_first_chunk().expect(eight);
@@ -98,16 +98,16 @@ impl Value for PhotoMetrics {
 
 /// A value that the device may still be computing. Burn's engine waits for it beside the training.
 #[derive(Clone, Debug)]
-pub struct Lazy<T> {
+pub struct Pending<T> {
     values: Tensor<1>,
     origin: Origin,
     pictures: Option<[Tensor<4>; 2]>,
-    measured: Option<Measured<T>>,
+    measured: Option<Measurement<T>>,
 }
 
 /// A value that is there.
 #[derive(Clone, Debug)]
-pub struct Measured<T> {
+pub struct Measurement<T> {
     /// The value.
     pub value: T,
     /// The photographs that it was measured on.
@@ -116,7 +116,7 @@ pub struct Measured<T> {
     pub(super) pictures: Option<Arc<[RgbImage; 2]>>,
 }
 
-impl<T: Value> Lazy<T> {
+impl<T: Measurable> Pending<T> {
     pub(super) fn new(values: Tensor<1>, origin: Origin) -> Self {
         Self { values, origin, pictures: None, measured: None }
     }
@@ -130,7 +130,7 @@ impl<T: Value> Lazy<T> {
     /// # Errors
     ///
     /// [`Error::Execution`] where the device cannot deliver it.
-    pub fn wait(self) -> Result<Measured<T>> {
+    pub fn wait(self) -> Result<Measurement<T>> {
         if let Some(measured) = self.measured {
             return Ok(measured);
         }
@@ -142,11 +142,11 @@ impl<T: Value> Lazy<T> {
             Some([dark, bright]) => Some([tensor_to_photo(dark)?, tensor_to_photo(bright)?].into()),
             None => None,
         };
-        Ok(Measured { value: T::from_values(&values), origin: self.origin, pictures })
+        Ok(Measurement { value: T::from_values(&values), origin: self.origin, pictures })
     }
 }
 
-impl<T: Value> ItemLazy for Lazy<T> {
+impl<T: Measurable> ItemLazy for Pending<T> {
     fn sync(self) -> Result<Self, ExecutionError> {
         let (values, origin) = (self.values.clone(), self.origin.clone());
         let measured =
@@ -155,8 +155,8 @@ impl<T: Value> ItemLazy for Lazy<T> {
     }
 }
 
-impl<T: Value> Adaptor<Measured<T>> for Lazy<T> {
-    fn adapt(&self) -> Measured<T> {
+impl<T: Measurable> Adaptor<Measurement<T>> for Pending<T> {
+    fn adapt(&self) -> Measurement<T> {
         self.measured.clone().expect("the engine waits for a value before it is measured")
     }
 }
@@ -187,8 +187,8 @@ impl<T> Clone for Average<T> {
     }
 }
 
-impl<T: Value> Metric for Average<T> {
-    type Input = Measured<T>;
+impl<T: Measurable> Metric for Average<T> {
+    type Input = Measurement<T>;
 
     fn name(&self) -> MetricName {
         self.name.clone()
@@ -200,7 +200,7 @@ impl<T: Value> Metric for Average<T> {
 
     fn update(
         &mut self,
-        item: &Measured<T>,
+        item: &Measurement<T>,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         let photos = item.origin.photos.len().max(1);
@@ -221,7 +221,7 @@ impl<T: Value> Metric for Average<T> {
     }
 }
 
-impl<T: Value> Numeric for Average<T> {
+impl<T: Measurable> Numeric for Average<T> {
     fn value(&self) -> Option<NumericEntry> {
         Some(NumericEntry::Value(self.last))
     }
@@ -242,7 +242,7 @@ pub(super) struct Finite {
 }
 
 impl Metric for Finite {
-    type Input = Measured<StepValues>;
+    type Input = Measurement<StepValues>;
 
     fn name(&self) -> MetricName {
         Arc::new("Photograph".to_owned())
@@ -250,7 +250,7 @@ impl Metric for Finite {
 
     fn update(
         &mut self,
-        item: &Measured<StepValues>,
+        item: &Measurement<StepValues>,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         if let Err(error) = item.value.check(&item.origin) {
@@ -280,7 +280,7 @@ impl Pictures {
 }
 
 impl Metric for Pictures {
-    type Input = Measured<PhotoMetrics>;
+    type Input = Measurement<PhotoMetrics>;
 
     fn name(&self) -> MetricName {
         Arc::new("Preview".to_owned())
@@ -288,7 +288,7 @@ impl Metric for Pictures {
 
     fn update(
         &mut self,
-        item: &Measured<PhotoMetrics>,
+        item: &Measurement<PhotoMetrics>,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(item.pictures.clone());

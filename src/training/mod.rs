@@ -11,7 +11,7 @@ mod watch;
 
 pub use config::TrainingConfig;
 pub use finetune::{FineTuningConfig, fine_tune};
-pub use metrics::{Lazy, Measured, PhotoMetrics, StepValues, Value};
+pub use metrics::{Measurable, Measurement, Pending, PhotoMetrics, StepValues};
 pub use run::{EpochMetrics, Run};
 pub use step::{OptimiserConfig, Trainable, Training};
 pub use train::{Trained, train};

@@ -17,6 +17,7 @@ use burn::train::metric::store::{Aggregate, EpochSummary, EventStoreClient, Metr
 use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -93,13 +94,21 @@ impl Run {
                     Some(_) if path.join("config.json").exists() => {
                         Err(unwritable(path, "it holds a run already (--resume goes on with it)"))
                     }
+                    // A run that was killed before it had done anything.
+                    Some(_) if path.join("lock").exists() => Ok(()),
                     Some(_) => Err(unwritable(path, "it is not empty")),
                 },
             },
             Self::Resume(_) => {
                 let theirs = TrainingConfig::read(path.join("config.json"))?;
                 match config.difference(&theirs) {
-                    None => Ok(()),
+                    None => match checkpoints(path).last() {
+                        Some(&done) if config.epochs < done => Err(Error::Setting {
+                            setting: "epochs",
+                            reason: format!("is {}, but {done} are done", config.epochs),
+                        }),
+                        _ => Ok(()),
+                    },
                     Some((setting, ours, theirs)) => {
                         Err(Error::OtherRun { path: path.to_owned(), setting, ours, theirs })
                     }
@@ -108,14 +117,35 @@ impl Run {
         }
     }
 
-    /// Makes the folder and writes the configuration into it.
-    pub(super) fn begin(&self, config: &TrainingConfig) -> Result<RunFolder> {
+    /// Makes the folder, writes the configuration into it, and keeps other processes out of it.
+    pub(super) fn begin(&self, config: &TrainingConfig, photos: &str) -> Result<RunFolder> {
         let path = self.path().to_owned();
-        for folder in [path.join("previews"), path.join("checkpoint")] {
-            std::fs::create_dir_all(folder).map_err(|error| unwritable(&path, error))?;
+        let failed = |error: std::io::Error| unwritable(&path, error);
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        let lock = File::create(path.join("lock")).map_err(failed)?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(unwritable(&path, "another process is working on it"));
+        }
+        let list = path.join("photographs.txt");
+        match std::fs::read_to_string(&list) {
+            Ok(begun_with) if begun_with != photos => {
+                let reason = "the photographs are not those that the run was begun with";
+                return Err(Error::Read { path: config.data.clone(), reason: reason.to_owned() });
+            }
+            Ok(_) => {}
+            Err(_) => file::write(&list, photos.as_bytes())?,
         }
         config.write(path.join("config.json"))?;
-        Ok(RunFolder { path })
+        for folder in [path.join("previews"), path.join("checkpoint")] {
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+            // What a run that was killed was writing.
+            for entry in std::fs::read_dir(&folder).map_err(failed)?.flatten() {
+                if entry.path().extension().is_some_and(|extension| extension == "tmp") {
+                    std::fs::remove_file(entry.path()).ok();
+                }
+            }
+        }
+        Ok(RunFolder { path, _lock: Arc::new(lock) })
     }
 }
 
@@ -131,31 +161,37 @@ fn damaged_checkpoint(path: PathBuf, error: impl std::fmt::Display) -> Error {
 #[derive(Clone)]
 pub(super) struct RunFolder {
     pub(super) path: PathBuf,
+    /// Held until the training is over.
+    _lock: Arc<File>,
 }
 
 /// What a checkpoint consists of.
 const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
 
+/// A part of a checkpoint in a run's folder, under the name that Burn gives it.
+fn part(run: &Path, part: &str, epoch: usize) -> PathBuf {
+    run.join("checkpoint").join(format!("{part}-{epoch}.bpk"))
+}
+
+/// The epochs whose checkpoints are there, all parts of them, in order.
+fn checkpoints(run: &Path) -> Vec<usize> {
+    let entries = std::fs::read_dir(run.join("checkpoint")).into_iter().flatten();
+    let epoch = |name: &str| name.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok();
+    let mut epochs: Vec<usize> = entries
+        .filter_map(|entry| epoch(entry.ok()?.file_name().to_str()?))
+        .filter(|&epoch| PARTS.iter().all(|name| part(run, name, epoch).is_file()))
+        .collect();
+    epochs.sort();
+    epochs
+}
+
 impl RunFolder {
-    /// A part of a checkpoint, under the name that Burn gives it.
-    fn part(&self, part: &str, epoch: usize) -> PathBuf {
-        self.path.join("checkpoint").join(format!("{part}-{epoch}.bpk"))
-    }
-
     pub(super) fn model(&self, epoch: usize) -> PathBuf {
-        self.part("model", epoch)
+        part(&self.path, "model", epoch)
     }
 
-    /// The epochs whose checkpoints are there, all parts of them, in order.
     pub(super) fn checkpoints(&self) -> Vec<usize> {
-        let entries = std::fs::read_dir(self.path.join("checkpoint")).into_iter().flatten();
-        let epoch = |name: &str| name.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok();
-        let mut epochs: Vec<usize> = entries
-            .filter_map(|entry| epoch(entry.ok()?.file_name().to_str()?))
-            .filter(|&epoch| PARTS.iter().all(|part| self.part(part, epoch).is_file()))
-            .collect();
-        epochs.sort();
-        epochs
+        checkpoints(&self.path)
     }
 
     /// The model of a checkpoint.
@@ -164,12 +200,23 @@ impl RunFolder {
         ModuleRecord::load(&path).map_err(|error| damaged_checkpoint(path, error))
     }
 
-    /// Whether a checkpoint can be read.
-    pub(super) fn check_checkpoint(&self, epoch: usize) -> Result<()> {
+    /// The last checkpoint that can be read, if there is any.
+    pub(super) fn last_checkpoint(&self) -> Result<Option<usize>> {
+        let mut damaged = Ok(None);
+        for epoch in self.checkpoints().into_iter().rev() {
+            match self.check_checkpoint(epoch) {
+                Ok(()) => return Ok(Some(epoch)),
+                Err(error) => damaged = damaged.and(Err(error)),
+            }
+        }
+        damaged
+    }
+
+    fn check_checkpoint(&self, epoch: usize) -> Result<()> {
         self.model_record(epoch)?;
-        let path = self.part("optim", epoch);
+        let path = part(&self.path, "optim", epoch);
         OptimizerRecord::load(&path).map_err(|error| damaged_checkpoint(path, error))?;
-        let path = self.part("scheduler", epoch);
+        let path = part(&self.path, "scheduler", epoch);
         LrSchedulerRecord::load(&path).map_err(|error| damaged_checkpoint(path, error))?;
         Ok(())
     }

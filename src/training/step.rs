@@ -1,4 +1,4 @@
-use super::metrics::{Lazy, PhotoMetrics, StepValues};
+use super::metrics::{Pending, PhotoMetrics, StepValues};
 use crate::data::Batch;
 use crate::enhance::Enhancer;
 use crate::error::{Error, Result};
@@ -56,13 +56,18 @@ impl OptimiserConfig {
         loss: SciLoss,
         summed_devices: usize,
     ) -> Result<Learner<Training<N>>> {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
         let in_range = [
-            ("learning_rate", self.learning_rate > 0.0, "must be positive"),
+            ("learning_rate", positive(self.learning_rate), "must be positive and finite"),
             ("beta_1", (0.0..1.0).contains(&self.beta_1), "must be in [0, 1)"),
             ("beta_2", (0.0..1.0).contains(&self.beta_2), "must be in [0, 1)"),
-            ("epsilon", self.epsilon > 0.0, "must be positive"),
-            ("weight_decay", self.weight_decay >= 0.0, "must be 0 or more"),
-            ("max_gradient_norm", self.max_gradient_norm > 0.0, "must be positive"),
+            ("epsilon", positive(self.epsilon.into()), "must be positive and finite"),
+            (
+                "weight_decay",
+                (0.0..f32::INFINITY).contains(&self.weight_decay),
+                "must be 0 or more",
+            ),
+            ("max_gradient_norm", positive(self.max_gradient_norm), "must be positive and finite"),
         ];
         if let Some((setting, _, reason)) = in_range.into_iter().find(|(_, good, _)| !good) {
             return Err(Error::Setting { setting, reason: reason.to_owned() });
@@ -156,7 +161,7 @@ impl<N: Trainable> Training<N> {
 
 impl<N: Trainable> TrainStep for Training<N> {
     type Input = Batch;
-    type Output = Lazy<StepValues>;
+    type Output = Pending<StepValues>;
 
     fn step(&self, batch: Batch) -> TrainOutput<Self::Output> {
         let loss = self.loss(batch.image);
@@ -164,7 +169,7 @@ impl<N: Trainable> TrainStep for Training<N> {
         let norm = gradient_norm(self, &gradients);
         let values = [loss.total, loss.fidelity, loss.smoothness].map(Tensor::detach);
         let values = Tensor::cat([values.to_vec(), vec![norm]].concat(), 0);
-        TrainOutput { grads: gradients, item: Lazy::new(values, batch.origin) }
+        TrainOutput { grads: gradients, item: Pending::new(values, batch.origin) }
     }
 
     fn optimize(
@@ -196,13 +201,13 @@ impl<N: Trainable> TrainStep for Training<N> {
 
 impl<N: Trainable> InferenceStep for Training<N> {
     type Input = Batch;
-    type Output = Lazy<PhotoMetrics>;
+    type Output = Pending<PhotoMetrics>;
 
     /// How the photograph would come out, enhanced.
     fn step(&self, batch: Batch) -> Self::Output {
         let enhancer = Enhancer::new(self.network.estimator().clone(), &batch.image.device());
         let bright = enhancer.forward(batch.image.clone()).reflectance;
-        Lazy::new(PhotoMetrics::measure(&batch.image, &bright), batch.origin)
+        Pending::new(PhotoMetrics::measure(&batch.image, &bright), batch.origin)
             .with_pictures(batch.pictured.then_some([batch.image, bright]))
     }
 }

@@ -6,7 +6,7 @@ use super::run::{
 };
 use super::step::Training;
 use super::watch::{Halt, TrainingEvent, Watch};
-use crate::data::{Held, OnRefused, PhotoLoader, PhotoSet, SamplingConfig};
+use crate::data::{Held, OnRefused, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use crate::error::{Error, Result};
 use crate::model::SciCascade;
 use burn::data::dataloader::DataLoader;
@@ -14,7 +14,6 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingError};
 use image::Rgb32FImage;
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +41,8 @@ pub struct Trained {
 /// `devices` is Burn's: one device; several of which one optimises with the mean of their
 /// gradients; or distributed data parallel.
 ///
-/// Returns `None` where the training was ended from the dashboard. It can be resumed.
+/// Returns `None` where the training was ended from the dashboard. It can be resumed. The photographs
+/// must be the same then; more epochs may be asked for, but not fewer.
 ///
 /// ```no_run
 /// use sci_burn::burn::train::ExecutionStrategy;
@@ -88,8 +88,8 @@ pub fn train(
     let summed = if matches!(devices, ExecutionStrategy::MultiDevice(..)) { replicas } else { 1 };
     let learner = config.optimiser.learner_for(cascade, config.loss.init()?, summed)?;
 
-    let folder = run.begin(config)?;
-    let checkpoint = folder.checkpoints().last().copied();
+    let folder = run.begin(config, &data.training.names())?;
+    let checkpoint = folder.last_checkpoint()?;
     let target = config.stop_at_luminance;
     let history = folder.history(checkpoint.unwrap_or(0))?;
     let over = history.0.len() >= config.epochs || history.reached(target);
@@ -124,6 +124,7 @@ impl Data {
         let training = Arc::new(open(&config.data, &config.sampling)?);
         let whole = SamplingConfig { crop: None, ..config.sampling.clone() };
         let reduced = |set: &PhotoSet| set.reduced(VALIDATION_PHOTOS, VALIDATION_SIDE);
+        // Photographs that were read just now; one at least can still be.
         let validation = match &config.validation {
             Some(folder) => reduced(&open(folder, &whole)?),
             None => reduced(&training),
@@ -187,8 +188,6 @@ impl Session<'_> {
             engine = engine.early_stopping(BrightEnough { history: self.history.clone(), target });
         }
         if let Some(checkpoint) = self.checkpoint {
-            // Burn panics where it cannot read one.
-            folder.check_checkpoint(checkpoint)?;
             engine = engine.checkpoint(checkpoint);
         }
         listener(TrainingEvent::Started { epoch: first_epoch, epochs: self.config.epochs, photos });
@@ -211,11 +210,13 @@ impl Session<'_> {
         Ok(training.load_record(record).network.valid())
     }
 
-    /// Names the checkpoint that a training which diverged can go back to.
+    /// Names the checkpoint that a training which diverged can go back to. One whose first step
+    /// fails is not good.
     fn with_checkpoint(&self, error: Error) -> Error {
         match error {
             Error::NotFinite { what, epoch, step, photos, .. } => {
-                let last = self.folder.checkpoints().last().copied();
+                let good = |checkpoint: &usize| checkpoint + usize::from(step == 1) < epoch;
+                let last = self.folder.checkpoints().into_iter().rfind(good);
                 let checkpoint = last.map(|epoch| self.folder.model(epoch));
                 Error::NotFinite { what, epoch, step, photos, checkpoint }
             }
@@ -226,14 +227,7 @@ impl Session<'_> {
     /// What Burn's engine says, as an error of ours.
     fn error(&self, error: &TrainingError) -> Error {
         match error {
-            TrainingError::Dataset(error) => match error.source().and_then(|e| e.downcast_ref()) {
-                Some(Error::Read { path, reason }) => {
-                    Error::Read { path: path.clone(), reason: reason.clone() }
-                }
-                _ => {
-                    Error::Read { path: self.config.data.clone(), reason: Error::first_line(error) }
-                }
-            },
+            TrainingError::Dataset(error) => loading_error(error),
             TrainingError::Checkpoint(error) => Error::Write {
                 path: self.folder.path.join("checkpoint"),
                 reason: Error::first_line(error),

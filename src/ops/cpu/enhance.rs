@@ -95,17 +95,18 @@ pub(crate) fn band_rows(height: usize) -> usize {
     }
 }
 
-/// Enhances bands of an image of `[height, width]`, each given with its rows. In place of the
-/// illumination `i` it works with `1 − strength · (1 − i)`.
+/// Enhances bands of an image of `[height, width]`, each given with its rows and columns. In place of
+/// the illumination `i` it works with `1 − strength · (1 − i)`.
 pub(crate) fn enhance<B: Band>(
     network: &Network,
     size: [usize; 2],
     strength: f32,
-    bands: impl ParallelIterator<Item = (Range<usize>, B)>,
+    bands: impl ParallelIterator<Item = (Range<usize>, Range<usize>, B)>,
 ) {
-    bands.for_each(|(rows, band)| {
+    bands.for_each(|(rows, columns, band)| {
         let mut scratch = network.idle().pop().unwrap_or_default();
-        arch().dispatch(Walk { network, size, strength, rows, band, scratch: &mut scratch });
+        let scratch_of = &mut scratch;
+        arch().dispatch(Walk { network, size, strength, rows, columns, band, scratch: scratch_of });
         network.idle().push(scratch);
     });
 }
@@ -125,6 +126,7 @@ struct Walk<'a, B> {
     size: [usize; 2],
     strength: f32,
     rows: Range<usize>,
+    columns: Range<usize>,
     band: B,
     scratch: &'a mut Scratch,
 }
@@ -134,9 +136,9 @@ impl<B: Band> WithSimd for Walk<'_, B> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let [_, width] = self.size;
-        for left in (0..width).step_by(STRIP) {
-            self.strip(simd, left..(left + STRIP).min(width));
+        let Range { start, end } = self.columns;
+        for left in (start..end).step_by(STRIP) {
+            self.strip(simd, left..(left + STRIP).min(end));
         }
     }
 }
@@ -146,7 +148,7 @@ impl<B: Band> Walk<'_, B> {
     /// layer computes one row, one above that of the layer before it.
     #[inline(always)]
     fn strip<S: Simd>(&mut self, simd: S, columns: Range<usize>) {
-        let Self { network, size: [height, width], strength, rows, band, scratch } = self;
+        let Self { network, size: [height, width], strength, rows, band, scratch, .. } = self;
         let (network, height, layers) = (*network, *height, network.reach());
         // With the columns that the network sees beside the strip.
         let outer = columns.start.saturating_sub(layers)..(columns.end + layers).min(*width);

@@ -58,33 +58,47 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
             target_stride,
             top,
         };
-        (top..(top + rows).min(height), band)
+        (top..(top + rows).min(height), 0..width, band)
     });
     enhance::enhance(network, size, strength, bands);
 }
 
-/// The pixels of a photograph, with their illuminations, in two of every thirty-two rows, and of
-/// those no more than make `most` in all. With the rows that the network sees above and below, that
-/// is an eighth of the work of enhancing.
+/// Pixels of a photograph, no more than `most`, with their illuminations: of a small one from all
+/// over it, of a large one from pieces of two rows, spread so that with the pixels that the network
+/// sees around them they are an eighth of the work of enhancing.
 pub(crate) fn sample_pixels<P: EnhancePixel>(
     network: &Network,
-    size: [usize; 2],
+    [height, width]: [usize; 2],
     source: Samples<&[P::Subpixel]>,
     most: usize,
 ) -> Vec<Lit> {
-    const ROWS: usize = 2;
-    const DISTANCE: usize = 32;
-    let [height, width] = size;
-    let bands = height.div_ceil(DISTANCE);
-    let step = (bands * ROWS * width).div_ceil(most).max(1);
-    let mut samples: Vec<Vec<Lit>> = vec![Vec::new(); bands];
-    let bands = samples.par_iter_mut().enumerate().map(|(index, found)| {
-        // In the middle of its neighbourhood.
-        let top = (index * DISTANCE + DISTANCE / 2).min(height.saturating_sub(ROWS));
+    /// Rows of a piece, and its columns: what with those around them fills whole vectors.
+    const PIECE: [usize; 2] = [2, 138];
+    /// A piece every so many rows, in every so-many-th of the columns, each time in the next.
+    const EVERY: [usize; 2] = [8, 4];
+    /// Photographs up to so many pixels are small.
+    const SMALL: usize = 1 << 16;
+    let pieces: Vec<_> = if height * width <= SMALL {
+        vec![(0..height, 0..width)]
+    } else {
+        let rows = (0..height).step_by(EVERY[0]).enumerate();
+        rows.flat_map(|(index, top)| {
+            let top = top + (EVERY[0] - PIECE[0]) / 2;
+            let rows = top.min(height)..(top + PIECE[0]).min(height);
+            let first = index % EVERY[1] * PIECE[1];
+            let columns = (first..width).step_by(EVERY[1] * PIECE[1]);
+            columns.map(move |left| (rows.clone(), left..(left + PIECE[1]).min(width)))
+        })
+        .collect()
+    };
+    let pixels: usize = pieces.iter().map(|(rows, columns)| rows.len() * columns.len()).sum();
+    let step = pixels.div_ceil(most).max(1);
+    let mut samples: Vec<Vec<Lit>> = vec![Vec::new(); pieces.len()];
+    let bands = samples.par_iter_mut().zip(pieces).map(|(found, (rows, columns))| {
         let (source, stride) = (source.samples, source.stride);
-        (top..(top + ROWS).min(height), Sampled::<P> { source, stride, step, found })
+        (rows, columns, Sampled::<P> { source, stride, step, found })
     });
-    enhance::enhance(network, size, 1.0, bands);
+    enhance::enhance(network, [height, width], 1.0, bands);
     samples.concat()
 }
 
@@ -108,7 +122,8 @@ pub(crate) fn enhance_planes(
         let bands = illumination.into_par_iter().zip(reflectance).enumerate();
         let bands = bands.map(|(index, (illumination, reflectance))| {
             let (image, top) = (&images[image.clone()], index * rows);
-            (top..(top + rows).min(height), Planar { image, size, illumination, reflectance, top })
+            let band = Planar { image, size, illumination, reflectance, top };
+            (top..(top + rows).min(height), 0..width, band)
         });
         enhance::enhance(network, size, strength, bands);
     }

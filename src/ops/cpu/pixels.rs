@@ -235,7 +235,7 @@ impl<P: EnhancePixel> Band for Interleaved<'_, P> {
     }
 }
 
-/// A few rows of a photograph, of which some pixels are wanted with their illuminations.
+/// A piece of a photograph, of which some pixels are wanted with their illuminations.
 pub(super) struct Sampled<'a, P: EnhancePixel> {
     /// The whole photograph.
     pub(super) source: &'a [P::Subpixel],
@@ -260,7 +260,7 @@ impl<P: EnhancePixel> Band for Sampled<'_, P> {
         let pixels = Interleaved::<P>::samples(y, &columns, self.stride);
         let pixels = self.source[pixels].chunks_exact(channels);
         // Not the same columns in each row.
-        let first = y % 2 * self.step / 2;
+        let first = y * 7 % self.step;
         for (x, pixel) in pixels.enumerate().skip(first).step_by(self.step) {
             let mut planes = [[0.0]; 3];
             let [red, green, blue] = &mut planes;
