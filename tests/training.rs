@@ -144,9 +144,9 @@ fn a_run_inside_its_data_is_no_data() {
     let [inside, outside] = [photos.path().join("x/../run"), folder.path().join("run")];
     std::fs::create_dir(photos.path().join("x")).unwrap();
     let config = config(photos.path());
+    run(&config.clone().with_epochs(3), &Run::New(outside.clone())).unwrap();
     run(&config.clone().with_epochs(1), &Run::New(inside.clone())).unwrap();
-    run(&config.clone().with_epochs(3), &Run::Resume(inside.clone())).unwrap();
-    run(&config.with_epochs(3), &Run::New(outside.clone())).unwrap();
+    run(&config.with_epochs(3), &Run::Resume(inside.clone())).unwrap();
     assert_eq!(bytes(&inside, "metrics.csv"), bytes(&outside, "metrics.csv"));
 }
 
