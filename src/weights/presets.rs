@@ -12,10 +12,10 @@ use std::str::FromStr;
 pub enum Preset {
     /// For photographs that are a little dark.
     Easy,
-    /// For photographs taken at night with some light.
+    /// For photographs taken in poor light.
     #[default]
     Medium,
-    /// For photographs in which hardly anything is to be seen.
+    /// For photographs taken in the dark, at night for example.
     Difficult,
 }
 
