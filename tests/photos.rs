@@ -290,7 +290,7 @@ fn headers_that_claim_gigabytes_are_refused_with_their_size() {
     png[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     let checksum = crc32(&png[12..29]);
     png[29..33].copy_from_slice(&checksum.to_be_bytes());
-    let expected = "65535×65535 pixels take 12884508675 bytes, more than the limit of 536870912";
+    let expected = "65535×65535 pixels take 12884508675 bytes, more than the limit of 1073741824";
     assert_eq!(refused("bomb.png", &png), expected);
 
     let mut jpeg = saved("bomb.jpg");
