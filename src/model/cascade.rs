@@ -1,6 +1,6 @@
 use super::{
     IlluminationEstimator, IlluminationEstimatorConfig, SelfCalibrator, SelfCalibratorConfig,
-    at_least_one, reflectance,
+    at_least_one, drawing, reflectance,
 };
 use crate::error::Result;
 use burn::config::Config;
@@ -30,10 +30,24 @@ impl SciCascadeConfig {
     ///
     /// [`Error::Setting`](crate::Error::Setting) where a count is 0.
     pub fn init(&self, device: &Device) -> Result<SciCascade> {
+        let _drawing = drawing();
+        self.draw(device)
+    }
+
+    /// As [`init`](Self::init), with the weights that follow from a seed, whatever other threads
+    /// initialise.
+    #[cfg(feature = "train")]
+    pub(crate) fn init_seeded(&self, seed: u64, device: &Device) -> Result<SciCascade> {
+        let _drawing = drawing();
+        device.seed(seed);
+        self.draw(device)
+    }
+
+    fn draw(&self, device: &Device) -> Result<SciCascade> {
         at_least_one("stages", self.stages)?;
         Ok(SciCascade {
-            estimator: self.estimator.init(device)?,
-            calibrator: self.calibrator.init(device)?,
+            estimator: self.estimator.draw(device)?,
+            calibrator: self.calibrator.draw(device)?,
             stages: self.stages,
         })
     }

@@ -1,4 +1,4 @@
-use super::{BatchNorm, Conv3x3, at_least_one};
+use super::{BatchNorm, Conv3x3, at_least_one, drawing};
 use crate::error::Result;
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
@@ -24,6 +24,12 @@ impl IlluminationEstimatorConfig {
     ///
     /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is 0.
     pub fn init(&self, device: &Device) -> Result<IlluminationEstimator> {
+        let _drawing = drawing();
+        self.draw(device)
+    }
+
+    /// As [`init`](Self::init), for a caller that holds [`drawing`].
+    pub(super) fn draw(&self, device: &Device) -> Result<IlluminationEstimator> {
         at_least_one("blocks", self.blocks)?;
         at_least_one("channels", self.channels)?;
         Ok(IlluminationEstimator {

@@ -12,6 +12,14 @@ pub use layers::{BatchNorm, Conv3x3};
 
 use crate::error::{Error, Result};
 use burn::tensor::Tensor;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held while initial weights are drawn. A device's random numbers belong to the whole process, and
+/// a seed would give others if two threads took turns.
+fn drawing() -> MutexGuard<'static, ()> {
+    static DRAWING: Mutex<()> = Mutex::new(());
+    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Refuses a count that must be at least one.
 fn at_least_one(setting: &'static str, value: usize) -> Result<()> {

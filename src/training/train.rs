@@ -82,8 +82,7 @@ pub fn train(
         let reason = format!("only {} photographs for {replicas} devices", data.training.len());
         return Err(Error::Read { path: config.data.clone(), reason });
     }
-    device.seed(config.seed);
-    let cascade = config.model.init(&device)?;
+    let cascade = config.model.init_seeded(config.seed, &device)?;
     // Where one device optimises for several, Burn hands it the sum of their gradients.
     let summed = if matches!(devices, ExecutionStrategy::MultiDevice(..)) { replicas } else { 1 };
     let learner = config.optimiser.learner_for(cascade, config.loss.init()?, summed)?;
