@@ -211,7 +211,7 @@ impl Enhancer {
     }
 
     /// The strength that [`Exposure::Auto`] with this luminance finds for a picture. On a CPU device
-    /// that takes about an eighth of the time of enhancing it.
+    /// that takes a seventh of the time of enhancing 1920×1080 pixels; of small ones more.
     ///
     /// # Errors
     ///
@@ -378,7 +378,7 @@ fn weaken(illumination: Tensor<4>, strength: f32) -> Tensor<4> {
 }
 
 /// How many pixels a strength is found from, at most.
-const SAMPLE: usize = 16_384;
+const SAMPLE: usize = 4096;
 
 /// How many pixels a tile has, at most, but for the rows around it: 48 MiB for three planes.
 const TILE_PIXELS: usize = if cfg!(test) { 300 } else { 4 << 20 };

@@ -65,7 +65,7 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
 
 /// Pixels of a photograph, no more than `most`, with their illuminations: of a small one from all
 /// over it, of a large one from pieces of two rows, spread so that with the pixels that the network
-/// sees around them they are an eighth of the work of enhancing.
+/// sees around them they are some tenth of the work of enhancing.
 pub(crate) fn sample_pixels<P: EnhancePixel>(
     network: &Network,
     [height, width]: [usize; 2],
@@ -75,7 +75,7 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
     /// Rows of a piece, and its columns: what with those around them fills whole vectors.
     const PIECE: [usize; 2] = [2, 138];
     /// A piece every so many rows, in every so-many-th of the columns, each time in the next.
-    const EVERY: [usize; 2] = [8, 4];
+    const EVERY: [usize; 2] = [16, 4];
     /// Photographs up to so many pixels are small.
     const SMALL: usize = 1 << 16;
     let pieces: Vec<_> = if height * width <= SMALL {
