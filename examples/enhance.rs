@@ -11,8 +11,8 @@ mod common;
 use clap::Parser;
 use indicatif::ProgressBar;
 use sci_burn::{
-    Enhancer, Error, Exposure, Job, Plan, PngCompression, Preset, ReadOptions, Result, SaveOptions,
-    open_device, open_photo_with, plan_jobs, save_photo_with,
+    Enhancer, Error, Exposure, Job, Plan, PngCompression, ReadOptions, Result, SaveOptions,
+    open_photo_with, plan_jobs, save_photo_with,
 };
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -35,18 +35,11 @@ struct Options {
     /// The result of one photograph, or the folder for the results.
     #[arg(short, long)]
     output: PathBuf,
-    /// Which weights of this crate to use: easy, medium or difficult, for ever darker photographs.
-    #[arg(short, long, default_value_t)]
-    preset: Preset,
-    /// Other weights: .pt, .safetensors or .bpk.
-    #[arg(short, long, conflicts_with = "preset")]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    network: common::Network,
     /// How far to brighten: full, a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
-    #[arg(short, long, default_value = "cpu")]
-    device: String,
     /// The quality of JPEGs, from 1 to 100.
     #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: u8,
@@ -74,12 +67,7 @@ fn run(options: &Options) -> Result<bool> {
     let here = options.files_from.as_ref().map(|_| Path::new(""));
     let root = options.root.as_deref().or(here);
     let Plan { mut jobs, refused } = plan_jobs(&inputs, root, &options.output)?;
-    let device = open_device(&options.device)?;
-    let enhancer = match &options.weights {
-        Some(weights) => Enhancer::from_file(weights, &device)?,
-        None => Enhancer::from_preset(options.preset, &device),
-    };
-    let enhancer = enhancer.with_exposure(options.exposure)?;
+    let enhancer = options.network.enhancer()?.with_exposure(options.exposure)?;
     for error in &refused {
         eprintln!("error: {error}");
     }

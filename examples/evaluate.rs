@@ -9,7 +9,7 @@ mod common;
 
 use clap::Parser;
 use common::classical::CLASSICAL;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sci_burn::image::RgbImage;
 use sci_burn::{
     Enhancer, Error, Exposure, Preset, Result, clipped_share, colour_cast, entropy, find_photos,
@@ -84,8 +84,8 @@ fn run(options: &Options) -> Result<bool> {
     }
 
     let columns = &COLUMNS[if truths.is_some() { 0 } else { WITH_TRUTH }..];
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} photographs  {wide_msg}");
-    let bar = ProgressBar::new(photos.len() as u64).with_style(style.expect("a valid template"));
+    let bar = ProgressBar::new(photos.len() as u64);
+    bar.set_style(common::style("{bar:30} {pos}/{len} photographs  {wide_msg}"));
     let mut rows = Vec::new();
     let mut failed = refused.len();
     for photo in &photos {

@@ -10,8 +10,8 @@ mod common;
 use clap::Parser;
 use sci_burn::image::{DynamicImage, GenericImage};
 use sci_burn::{
-    Enhancer, Error, FineTuningConfig, IlluminationEstimatorConfig, OptimiserConfig, Photo, Preset,
-    Result, SamplingConfig, find_photos, fine_tune, open_device, open_photo, save_photo,
+    Enhancer, Error, FineTuningConfig, OptimiserConfig, Photo, Result, SamplingConfig, find_photos,
+    fine_tune, open_photo, save_photo,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,12 +24,8 @@ struct Options {
     /// The new weights: .safetensors or .bpk.
     #[arg(short, long)]
     output: PathBuf,
-    /// Where to start: easy, medium or difficult.
-    #[arg(short, long, default_value_t)]
-    preset: Preset,
-    /// Where to start: .pt, .safetensors or .bpk.
-    #[arg(short, long, conflicts_with = "preset")]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    network: common::Network,
     /// A picture of the (first) photograph: dark, enhanced before and after the tuning.
     #[arg(long)]
     picture: Option<PathBuf>,
@@ -45,9 +41,6 @@ struct Options {
     /// Decides everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
-    #[arg(short, long, default_value = "cpu")]
-    device: String,
     /// Replace weights and picture that exist already.
     #[arg(short, long)]
     force: bool,
@@ -64,11 +57,7 @@ fn run(options: &Options) -> Result<()> {
     weights_name(&options.output)?;
     options.picture.as_deref().map_or(Ok(()), common::may_save)?;
     let photo = options.picture.as_ref().map(|_| first(&options.photos)).transpose()?;
-    let device = open_device(&options.device)?;
-    let estimator = match &options.weights {
-        Some(weights) => IlluminationEstimatorConfig::new().load(weights, &device)?,
-        None => options.preset.estimator(&device),
-    };
+    let (estimator, device) = options.network.open()?;
     let config = FineTuningConfig::new()
         .with_steps(options.steps)
         .with_optimiser(OptimiserConfig::new().with_learning_rate(options.lr))

@@ -212,6 +212,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a backend says when it cannot compute or deliver something.
+    pub(crate) fn execution(message: impl std::fmt::Display) -> Self {
+        Self::Execution { reason: Self::first_line(message) }
+    }
+
     /// Keeps the first line of a foreign message, so that ours stays one line.
     pub(crate) fn first_line(message: impl std::fmt::Display) -> String {
         let message = message.to_string();

@@ -4,9 +4,13 @@
 pub mod classical;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use sci_burn::{EpochMetrics, Error, Result, TrainingEvent, Watch, is_photo};
+use sci_burn::burn::tensor::Device;
+use sci_burn::{
+    Enhancer, EpochMetrics, Error, IlluminationEstimator, IlluminationEstimatorConfig, Preset,
+    Result, TrainingEvent, Watch, is_photo, open_device,
+};
 use std::io::{IsTerminal, Write, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Mutex;
@@ -79,6 +83,38 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Prints a line. Nobody may be listening any more, such as `head`; the work goes on.
 pub fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The weights and the device, as options.
+#[derive(clap::Args)]
+pub struct Network {
+    /// Which weights of this crate to use: easy, medium or difficult, for ever darker pictures.
+    #[arg(short, long, default_value_t)]
+    preset: Preset,
+    /// Other weights: .pt, .safetensors or .bpk.
+    #[arg(short, long, conflicts_with = "preset")]
+    weights: Option<PathBuf>,
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    #[arg(short, long, default_value = "cpu")]
+    device: String,
+}
+
+impl Network {
+    /// The trained network and the device that it is on.
+    pub fn open(&self) -> Result<(IlluminationEstimator, Device)> {
+        let device = open_device(&self.device)?;
+        let estimator = match &self.weights {
+            Some(weights) => IlluminationEstimatorConfig::new().load(weights, &device)?,
+            None => self.preset.estimator(&device),
+        };
+        Ok((estimator, device))
+    }
+
+    /// An enhancer with the trained network.
+    pub fn enhancer(&self) -> Result<Enhancer> {
+        let (estimator, device) = self.open()?;
+        Ok(Enhancer::new(estimator, &device))
+    }
 }
 
 /// Width and height, as `600x400`.

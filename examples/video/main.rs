@@ -13,8 +13,7 @@ use clap::Parser;
 use frames::{Input, Output, Picture};
 use indicatif::ProgressBar;
 use sci_burn::image::Rgb;
-use sci_burn::{Enhancer, Exposure, Frame, FrameMut, Preset, Result, SteadyExposure, open_device};
-use std::path::PathBuf;
+use sci_burn::{Enhancer, Exposure, Frame, FrameMut, Result, SteadyExposure};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -30,18 +29,11 @@ struct Options {
     /// Frames a second of raw input.
     #[arg(long, default_value_t = 25.0)]
     rate: f32,
-    /// Which weights of this crate to use: easy, medium or difficult, for ever darker videos.
-    #[arg(short, long, default_value_t)]
-    preset: Preset,
-    /// Other weights: .pt, .safetensors or .bpk.
-    #[arg(short, long, conflicts_with = "preset")]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    network: common::Network,
     /// How far to brighten: full, a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
-    #[arg(short, long, default_value = "cpu")]
-    device: String,
 }
 
 fn main() -> ExitCode {
@@ -49,11 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let device = open_device(&options.device)?;
-    let enhancer = match &options.weights {
-        Some(weights) => Enhancer::from_file(weights, &device)?,
-        None => Enhancer::from_preset(options.preset, &device),
-    };
+    let enhancer = options.network.enhancer()?;
     let (input, output) = match options.size {
         Some(size) => frames::raw(size, options.rate)?,
         None => frames::y4m()?,

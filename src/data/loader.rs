@@ -1,6 +1,6 @@
-use super::photos::to_tensor;
 use super::{Batch, Origin, PhotoSet};
 use crate::error::Error;
+use crate::photo::images_to_tensor;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
@@ -36,7 +36,7 @@ impl PhotoLoader {
         first_epoch: usize,
         device: &Device,
     ) -> Self {
-        // One computes, the others read; reading is the shorter part.
+        // They mostly wait for the computation, which reading is the shorter part of.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             share: 0..set.len(),
@@ -137,7 +137,7 @@ impl Iterator for Epoch<'_> {
             self.steps += 1;
             let (photos, images): (_, Vec<_>) = samples.into_iter().unzip();
             let origin = Origin { epoch: self.epoch, step: self.steps, photos };
-            let image = to_tensor(&images, &self.loader.device);
+            let image = images_to_tensor(&images, |sample| sample, &self.loader.device);
             return Some(Ok(Batch { image, origin, pictured: false }));
         }
         (self.steps == 0).then(|| {
@@ -206,7 +206,8 @@ impl Iterator for HeldEpoch<'_> {
         let pictured = self.next < self.held.pictured;
         self.next += 1;
         let origin = Origin { epoch: 0, step: self.next, photos: vec![path.clone()] };
-        let image = to_tensor(std::slice::from_ref(photo), &self.held.device);
+        let image =
+            images_to_tensor(std::slice::from_ref(photo), |sample| sample, &self.held.device);
         Some(Ok(Batch { image, origin, pictured }))
     }
 }

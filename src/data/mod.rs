@@ -51,6 +51,6 @@ pub(crate) fn loading_error(error: &DatasetError) -> Error {
         Some(Error::Read { path, reason }) => {
             Error::Read { path: path.clone(), reason: reason.clone() }
         }
-        _ => Error::Execution { reason: Error::first_line(error) },
+        _ => Error::execution(error),
     }
 }

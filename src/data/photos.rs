@@ -3,7 +3,6 @@ use crate::error::{Error, Result};
 use crate::loss::SmoothnessLoss;
 use crate::photo::{Found, find_photos_except, open_photo, photo_size};
 use burn::config::Config;
-use burn::tensor::{Device, Tensor, TensorData};
 use image::{DynamicImage, Rgb32FImage};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -237,22 +236,6 @@ fn large_enough(photo: &Path, (width, height): (u32, u32), least: [usize; 2]) ->
         });
     }
     Ok(())
-}
-
-/// Images of one size as a tensor, `[images, 3, height, width]`.
-pub(super) fn to_tensor(images: &[Rgb32FImage], device: &Device) -> Tensor<4> {
-    let (width, height) = images[0].dimensions();
-    let size = width as usize * height as usize;
-    let mut planes = vec![0.0; images.len() * 3 * size];
-    for (image, planes) in images.iter().zip(planes.chunks_exact_mut(3 * size)) {
-        for (index, pixel) in image.pixels().enumerate() {
-            for (channel, &sample) in pixel.0.iter().enumerate() {
-                planes[channel * size + index] = sample;
-            }
-        }
-    }
-    let shape = [images.len(), 3, height as usize, width as usize];
-    Tensor::from_data(TensorData::new(planes, shape), device)
 }
 
 #[cfg(test)]

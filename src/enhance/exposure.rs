@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::ops::cpu::Lit;
 use std::str::FromStr;
 
@@ -64,7 +65,7 @@ impl FromStr for Exposure {
 }
 
 /// A pixel counts as clipped from here on, and so many of them may become so.
-const CLIPPED: f32 = 0.98;
+const CLIPPED: f32 = metrics::CLIPPED as f32;
 const MOST_CLIPPED: f32 = 0.01;
 
 /// The strength of [`Exposure::Auto`], from a sample of a photograph.

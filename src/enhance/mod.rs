@@ -408,8 +408,7 @@ fn sample_tensors(
 
 /// The values of a tensor.
 fn host(tensor: Tensor<4>) -> Result<Vec<f32>> {
-    let values = tensor.try_into_vec_as();
-    values.map_err(|error| Error::Execution { reason: Error::first_line(error) })
+    tensor.try_into_vec_as().map_err(Error::execution)
 }
 
 /// Where row `y` is in three planes of `[height, width]`.

@@ -13,8 +13,9 @@ mod likeness;
 mod order;
 
 pub use contrast::{entropy, measure_of_enhancement};
+pub(crate) use exposure::CLIPPED;
 #[cfg(feature = "train")]
-pub(crate) use exposure::{CLIPPED, colour_shift};
+pub(crate) use exposure::colour_shift;
 pub use exposure::{clipped_share, colour_cast, mean_luminance};
 pub use likeness::{psnr, ssim};
 pub use order::lightness_order_error;

@@ -67,9 +67,9 @@ impl TrainingConfig {
         if !given.is_object() {
             return Err("it is no object with settings".to_owned());
         }
-        let mut settings = Self::new(PathBuf::new()).to_value();
+        let mut settings = to_value(&Self::new(PathBuf::new()));
         if given.pointer("/sampling/darken").is_some_and(Value::is_object) {
-            settings["sampling"]["darken"] = Darken::new([0.0; 2]).to_value();
+            settings["sampling"]["darken"] = to_value(&Darken::new([0.0; 2]));
         }
         overlay(&mut settings, given, "")?;
         serde_path_to_error::deserialize(settings).map_err(|error| {
@@ -123,18 +123,13 @@ impl TrainingConfig {
             epochs: self.epochs,
             ..config.clone()
         };
-        difference(&comparable(self).to_value(), &comparable(other).to_value(), "")
+        difference(&to_value(&comparable(self)), &to_value(&comparable(other)), "")
     }
 }
 
-trait ToValue: Serialize {
-    fn to_value(&self) -> Value {
-        serde_json::to_value(self).expect("a configuration becomes JSON")
-    }
+fn to_value(config: &impl Serialize) -> Value {
+    serde_json::to_value(config).expect("a configuration becomes JSON")
 }
-
-impl ToValue for TrainingConfig {}
-impl ToValue for Darken {}
 
 /// Puts every setting of `given` in place of the one in `settings`.
 fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String> {

@@ -51,11 +51,8 @@ pub fn fine_tune(
         let reason = "is 0, must be at least 1".to_owned();
         return Err(Error::Setting { setting: "steps", reason });
     }
-    let listener = watch.listener();
-    let left_out = listener.clone();
-    let left_out = Arc::new(move |error| left_out(TrainingEvent::LeftOut(error)));
-    let photos =
-        PhotoSet::open(photos.as_ref(), None, config.sampling.init(config.seed)?, left_out)?;
+    let (listener, sampling) = (watch.listener(), config.sampling.init(config.seed)?);
+    let photos = PhotoSet::open(photos.as_ref(), None, sampling, watch.on_refused())?;
     let device = device.clone().without_autodiff().autodiff();
     let loader = PhotoLoader::new(Arc::new(photos), 1, 1, &device);
 

@@ -134,10 +134,7 @@ impl<T: Measurable> Pending<T> {
         if let Some(measured) = self.measured {
             return Ok(measured);
         }
-        let values: Vec<f64> = self
-            .values
-            .try_into_vec_as()
-            .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
+        let values: Vec<f64> = self.values.try_into_vec_as().map_err(Error::execution)?;
         let pictures = match self.pictures {
             Some([dark, bright]) => Some([tensor_to_photo(dark)?, tensor_to_photo(bright)?].into()),
             None => None,

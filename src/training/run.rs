@@ -369,8 +369,8 @@ impl MetricLogger for Recorder {
 }
 
 /// Waits until the [`Recorder`], which runs beside the training, has come to an epoch.
-fn recorded(store: &EventStoreClient, epoch: usize) -> Option<f64> {
-    store.find_metric(LUMINANCE, epoch, Aggregate::Mean, &Split::Valid)
+fn recorded(store: &EventStoreClient, epoch: usize) {
+    store.find_metric(LUMINANCE, epoch, Aggregate::Mean, &Split::Valid);
 }
 
 /// Keeps the last two checkpoints and the best one.

@@ -78,7 +78,8 @@ impl OptimiserConfig {
             .with_beta_2(self.beta_2)
             .with_epsilon(self.epsilon)
             .with_weight_decay(decay);
-        let training = Training::new(network, loss, self.max_gradient_norm, summed_devices);
+        let max_gradient_norm = self.max_gradient_norm;
+        let training = Training { network, loss, max_gradient_norm, summed_devices };
         Ok(Learner::new(training, adam.init(), self.learning_rate))
     }
 }
@@ -130,15 +131,6 @@ pub struct Training<N: Module> {
 }
 
 impl<N: Trainable> Training<N> {
-    pub(super) fn new(
-        network: N,
-        loss: SciLoss,
-        max_gradient_norm: f64,
-        summed_devices: usize,
-    ) -> Self {
-        Self { network, loss, max_gradient_norm, summed_devices }
-    }
-
     /// The loss of the network: the sum of its stages' losses (section 3.3 of the paper).
     ///
     /// # Shapes

@@ -6,7 +6,7 @@ use super::run::{
 };
 use super::step::Training;
 use super::watch::{Halt, TrainingEvent, Watch};
-use crate::data::{Held, OnRefused, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
+use crate::data::{Held, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use crate::error::{Error, Result};
 use crate::model::SciCascade;
 use burn::data::dataloader::DataLoader;
@@ -35,8 +35,9 @@ pub struct Trained {
 ///
 /// The run's folder gets the configuration (`config.json`), a table of the epochs (`metrics.csv`),
 /// previews, checkpoints, and in the end the model (`model.safetensors`, `model.bpk`) and the part of it
-/// that enhances (`estimator.safetensors`). A run that was broken off, at whatever moment, goes on from its last checkpoint when it is [resumed](Run::Resume);
-/// on one CPU device it ends with the same weights, bit for bit, as if nothing had happened.
+/// that enhances (`estimator.safetensors`). A run that was broken off, at whatever moment, goes on from
+/// its last checkpoint when it is [resumed](Run::Resume); on one CPU device it ends with the same
+/// weights, bit for bit, as if nothing had happened.
 ///
 /// `devices` is Burn's: one device; several of which one optimises with the mean of their
 /// gradients; or distributed data parallel.
@@ -115,15 +116,13 @@ struct Data {
 impl Data {
     /// Results of the run are no photographs of its.
     fn open(config: &TrainingConfig, run: &Path, watch: &Watch) -> Result<Self> {
-        let listener = watch.listener();
-        let on_refused: OnRefused = Arc::new(move |error| listener(TrainingEvent::LeftOut(error)));
+        let on_refused = watch.on_refused();
         let open = |source: &Path, sampling: &SamplingConfig| {
             PhotoSet::open(source, Some(run), sampling.init(config.seed)?, on_refused.clone())
         };
         let training = Arc::new(open(&config.data, &config.sampling)?);
         let whole = SamplingConfig { crop: None, ..config.sampling.clone() };
         let reduced = |set: &PhotoSet| set.reduced(VALIDATION_PHOTOS, VALIDATION_SIDE);
-        // Photographs that were read just now; one at least can still be.
         let validation = match &config.validation {
             Some(folder) => reduced(&open(folder, &whole)?),
             None => reduced(&training),
@@ -203,10 +202,9 @@ impl Session<'_> {
     /// The model of a checkpoint.
     fn model_of(&self, epoch: usize, device: &Device) -> Result<SciCascade> {
         let network = self.config.model.init(device)?;
-        let max_gradient_norm = self.config.optimiser.max_gradient_norm;
-        let training = Training::new(network, self.config.loss.init()?, max_gradient_norm, 1);
+        let learner = self.config.optimiser.learner(network, self.config.loss.init()?)?;
         let record = self.folder.model_record(epoch)?;
-        Ok(training.load_record(record).network.valid())
+        Ok(learner.model().load_record(record).network.valid())
     }
 
     /// Names the checkpoint that a training which diverged can go back to. One whose first step
@@ -231,7 +229,7 @@ impl Session<'_> {
                 path: self.folder.path.join("checkpoint"),
                 reason: Error::first_line(error),
             },
-            error => Error::Execution { reason: Error::first_line(error) },
+            error => Error::execution(error),
         }
     }
 }

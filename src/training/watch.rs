@@ -1,6 +1,7 @@
 //! What a training tells those who watch it, and how it is ended.
 
 use super::run::EpochMetrics;
+use crate::data::OnRefused;
 use crate::error::Error;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::MetricDefinition;
@@ -64,6 +65,12 @@ impl Watch {
             Self::Events(listener) => listener.clone(),
             _ => Arc::new(|_| ()),
         }
+    }
+
+    /// Told of photographs that are left out.
+    pub(super) fn on_refused(&self) -> OnRefused {
+        let listener = self.listener();
+        Arc::new(move |error| listener(TrainingEvent::LeftOut(error)))
     }
 
     pub(super) fn renderer(

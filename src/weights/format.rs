@@ -138,9 +138,8 @@ pub(super) fn write_burnpack<M: Module>(module: &M, blocks: [usize; 2], path: &P
     for (key, count) in BLOCKS.into_iter().zip(blocks) {
         store = store.metadata(key, count.to_string());
     }
-    let failed = |error: burn_pack::Error| Error::Execution { reason: Error::first_line(error) };
-    store.collect_from(module).map_err(failed)?;
-    file::write(path, &store.get_bytes().map_err(failed)?)
+    store.collect_from(module).map_err(Error::execution)?;
+    file::write(path, &store.get_bytes().map_err(Error::execution)?)
 }
 
 pub(super) fn write_safetensors(tensors: Vec<(String, TensorData)>, path: &Path) -> Result<()> {

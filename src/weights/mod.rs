@@ -160,8 +160,7 @@ fn save<M: Module>(module: &M, root: &str, blocks: [usize; 2], path: &Path) -> R
             let mut tensors = Vec::new();
             for tensor in module.collect(None, None, false) {
                 let name = format!("{root}{}", tensor.name);
-                let data = bridge::into_data(tensor)
-                    .map_err(|error| Error::Execution { reason: Error::first_line(error) })?;
+                let data = bridge::into_data(tensor).map_err(Error::execution)?;
                 for alias in names::to_pytorch_with_aliases(&name, blocks) {
                     tensors.push((alias, data.clone()));
                 }

@@ -105,8 +105,8 @@ pub(crate) fn enhance<B: Band>(
 ) {
     bands.for_each(|(rows, columns, band)| {
         let mut scratch = network.idle().pop().unwrap_or_default();
-        let scratch_of = &mut scratch;
-        arch().dispatch(Walk { network, size, strength, rows, columns, band, scratch: scratch_of });
+        let walk = Walk { network, size, strength, rows, columns, band, scratch: &mut scratch };
+        arch().dispatch(walk);
         network.idle().push(scratch);
     });
 }
