@@ -5,7 +5,8 @@ mod common;
 
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use sci_burn::{SelfCalibratorConfig, device_names, open_device};
+use sci_burn::model::SelfCalibratorConfig;
+use sci_burn::{device_names, open_device};
 
 fn conv3x3(criterion: &mut Criterion) {
     for name in device_names() {

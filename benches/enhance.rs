@@ -7,7 +7,8 @@ mod common;
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::Rgb;
-use sci_burn::{Enhancer, Frame, FrameMut, IlluminationEstimatorConfig, device_names, open_device};
+use sci_burn::model::IlluminationEstimatorConfig;
+use sci_burn::{Enhancer, Frame, FrameMut, device_names, open_device};
 
 const SIZES: [(usize, usize); 4] = [(600, 400), (1920, 1080), (3840, 2160), (11600, 8640)];
 

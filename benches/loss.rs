@@ -5,7 +5,8 @@ mod common;
 
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use sci_burn::{SciLossConfig, device_names, open_device};
+use sci_burn::loss::SciLossConfig;
+use sci_burn::{device_names, open_device};
 
 fn loss(criterion: &mut Criterion) {
     let loss = SciLossConfig::new().init().unwrap();

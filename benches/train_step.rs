@@ -1,13 +1,14 @@
-//! Times one optimiser step of the published training, batch 1, three stages:
+//! Times one optimizer step of the published training, batch 1, three stages:
 //! `train_step/<backend>/600x400`, with `/threads-1` on a single thread.
 
 mod common;
 
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use sci_burn::{
-    Batch, OptimiserConfig, SciCascadeConfig, SciLossConfig, device_names, open_device,
-};
+use sci_burn::loss::SciLossConfig;
+use sci_burn::model::SciCascadeConfig;
+use sci_burn::train::{Batch, OptimizerConfig};
+use sci_burn::{device_names, open_device};
 
 fn train_step(criterion: &mut Criterion) {
     let loss = SciLossConfig::new().init().unwrap();
@@ -16,7 +17,7 @@ fn train_step(criterion: &mut Criterion) {
         let device = device.autodiff();
         let image = Tensor::random([1, 3, 400, 600], Distribution::Uniform(0.0, 0.3), &device);
         let cascade = SciCascadeConfig::new().init(&device).unwrap();
-        let mut learner = OptimiserConfig::new().learner(cascade, loss.clone()).unwrap();
+        let mut learner = OptimizerConfig::new().learner(cascade, loss.clone()).unwrap();
         let mut step = || {
             let output = learner.train_step(Batch::new(image.clone()));
             learner.lr_step();

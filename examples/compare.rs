@@ -8,6 +8,7 @@
 mod common;
 
 use clap::Parser;
+use common::Result;
 use common::classical::CLASSICAL;
 use embedded_graphics::Pixel;
 use embedded_graphics::draw_target::DrawTarget;
@@ -20,10 +21,8 @@ use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Baseline, Text};
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
-use sci_burn::{
-    Enhancer, Exposure, Preset, Result, open_device, open_photo, photo_to_tensor, save_photo,
-    tensor_to_photo,
-};
+use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
+use sci_burn::{Enhancer, Exposure, Preset, open_device, open_photo, save_photo};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -144,11 +143,11 @@ impl DrawTarget for Canvas {
     where
         I: IntoIterator<Item = Pixel<Rgb888>>,
     {
-        for Pixel(Point { x, y }, colour) in pixels {
+        for Pixel(Point { x, y }, color) in pixels {
             if let (Ok(x), Ok(y)) = (x.try_into(), y.try_into())
                 && let Some(pixel) = self.0.get_pixel_mut_checked(x, y)
             {
-                *pixel = Rgb([colour.r(), colour.g(), colour.b()]);
+                *pixel = Rgb([color.r(), color.g(), color.b()]);
             }
         }
         Ok(())

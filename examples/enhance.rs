@@ -9,11 +9,13 @@
 mod common;
 
 use clap::Parser;
+use common::Result;
 use indicatif::ProgressBar;
-use sci_burn::{
-    Enhancer, Error, Exposure, Job, Plan, PngCompression, ReadOptions, Result, SaveOptions,
-    open_photo_with, plan_jobs, save_photo_with,
+use sci_burn::photo::{
+    Job, Plan, PngCompression, ReadOptions, SaveOptions, open_photo_with, plan_jobs,
+    save_photo_with,
 };
+use sci_burn::{Enhancer, Exposure};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -96,8 +98,7 @@ fn run(options: &Options) -> Result<bool> {
 
 /// The lines of a file or of standard input, which are paths in whatever encoding.
 fn names(list: &Path) -> Result<Vec<PathBuf>> {
-    let unreadable =
-        |error: std::io::Error| Error::Read { path: list.to_owned(), reason: error.to_string() };
+    let unreadable = |error: std::io::Error| common::unreadable(list, error);
     let reader: Box<dyn BufRead> = match list.to_str() {
         Some("-") => Box::new(std::io::stdin().lock()),
         _ => Box::new(BufReader::new(std::fs::File::open(list).map_err(unreadable)?)),
@@ -179,12 +180,11 @@ impl Work<'_> {
         let limit = ReadOptions::new().with_max_bytes(self.options.max_memory << 20);
         let bright = self.enhancer.enhance_photo(&open_photo_with(&job.input, &limit)?)?;
         if let Some(folder) = job.output.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Error::Write {
-                path: job.output.clone(),
-                reason: error.to_string(),
-            })?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| common::unwritable(&job.output, error))?;
         }
         let save = SaveOptions::new().with_quality(self.options.quality);
-        save_photo_with(&bright, &job.output, &save.with_compression(self.options.compression))
+        let save = save.with_compression(self.options.compression);
+        Ok(save_photo_with(&bright, &job.output, &save)?)
     }
 }

@@ -8,14 +8,16 @@
 mod common;
 
 use clap::Parser;
+use common::Result;
 use common::classical::CLASSICAL;
 use indicatif::ProgressBar;
 use sci_burn::image::RgbImage;
-use sci_burn::{
-    Enhancer, Error, Exposure, Preset, Result, clipped_share, colour_cast, entropy, find_photos,
-    lightness_order_error, mean_luminance, measure_of_enhancement, open_device, open_photo, psnr,
-    ssim,
+use sci_burn::metrics::{
+    clipped_share, color_cast, entropy, lightness_order_error, mean_luminance,
+    measure_of_enhancement, psnr, ssim,
 };
+use sci_burn::photo::find_photos;
+use sci_burn::{Enhancer, Exposure, Preset, open_device, open_photo};
 use serde_json::{Map, Value, json};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,7 @@ struct Options {
     /// How far they brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "full")]
     exposure: Exposure,
-    /// Measure gamma, histogram equalisation and Retinex as well.
+    /// Measure gamma, histogram equalization and Retinex as well.
     #[arg(short, long)]
     baselines: bool,
     /// Write every photograph's figures into this file.
@@ -70,8 +72,7 @@ fn run(options: &Options) -> Result<bool> {
     if let (Some(csv), Some(json)) = (&options.csv, &options.json)
         && csv == json
     {
-        let reason = "both figures would be written there".to_owned();
-        return Err(Error::Write { path: csv.clone(), reason });
+        return Err(common::unwritable(csv, "both figures would be written there"));
     }
     let methods = methods(options)?;
     let truths = match &options.truth {
@@ -138,7 +139,7 @@ impl Pictures<'_> {
 }
 
 /// What is measured: its name, how many decimals make sense, and how.
-type Column = (&'static str, usize, fn(&Pictures) -> Result<f64>);
+type Column = (&'static str, usize, fn(&Pictures) -> sci_burn::Result<f64>);
 
 const COLUMNS: [Column; 8] = [
     ("PSNR", 2, |pictures| psnr(pictures.bright, pictures.truth())),
@@ -148,7 +149,7 @@ const COLUMNS: [Column; 8] = [
     ("EME", 2, |pictures| Ok(measure_of_enhancement(pictures.bright))),
     ("luminance", 3, |pictures| Ok(mean_luminance(pictures.bright))),
     ("clipped", 4, |pictures| Ok(clipped_share(pictures.bright))),
-    ("colour cast", 3, |pictures| colour_cast(pictures.bright, pictures.dark)),
+    ("color cast", 3, |pictures| color_cast(pictures.bright, pictures.dark)),
 ];
 
 /// So many of them, the first, need the ground truth.
@@ -193,7 +194,7 @@ struct Photo {
 }
 
 /// All photographs of the inputs, and what is wrong with those inputs that lead to none.
-fn photos(inputs: &[PathBuf]) -> (Vec<Photo>, Vec<Error>) {
+fn photos(inputs: &[PathBuf]) -> (Vec<Photo>, Vec<sci_burn::Error>) {
     let (mut photos, mut refused) = (Vec::new(), Vec::new());
     for input in inputs {
         if !input.is_dir() {
@@ -224,7 +225,7 @@ impl Truths<'_> {
         let same = self.files.iter().find(|file| **file == path);
         let stem = path.with_extension("");
         let truth = same.or_else(|| self.files.iter().find(|file| file.with_extension("") == stem));
-        let missing = || Error::Read { path, reason: "there is no such ground truth".to_owned() };
+        let missing = || common::unreadable(&path, "there is no such ground truth");
         Ok(open_photo(truth.ok_or_else(missing)?)?.pixels.into_rgb8())
     }
 }
@@ -253,7 +254,7 @@ fn measure(
         Ok(Row {
             photo: Some(photo.path.display().to_string()),
             method: name.clone(),
-            figures: figures.collect::<Result<_>>()?,
+            figures: figures.collect::<sci_burn::Result<_>>()?,
         })
     };
     methods.iter().map(row).collect()

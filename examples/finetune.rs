@@ -8,11 +8,11 @@
 mod common;
 
 use clap::Parser;
+use common::Result;
 use sci_burn::image::{DynamicImage, GenericImage};
-use sci_burn::{
-    Enhancer, Error, FineTuningConfig, OptimiserConfig, Photo, Result, SamplingConfig, find_photos,
-    fine_tune, open_photo, save_photo,
-};
+use sci_burn::photo::find_photos;
+use sci_burn::train::{FineTuningConfig, OptimizerConfig, SamplingConfig, fine_tune};
+use sci_burn::{Enhancer, Photo, open_photo, save_photo};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ struct Options {
     /// Number of steps.
     #[arg(long, default_value_t = 100)]
     steps: usize,
-    /// Step size of the optimiser.
+    /// Step size of the optimizer.
     #[arg(long, default_value_t = 5e-4)]
     lr: f64,
     /// Use a random part of each photograph, of this many pixels.
@@ -60,7 +60,7 @@ fn run(options: &Options) -> Result<()> {
     let (estimator, device) = options.network.open()?;
     let config = FineTuningConfig::new()
         .with_steps(options.steps)
-        .with_optimiser(OptimiserConfig::new().with_learning_rate(options.lr))
+        .with_optimizer(OptimizerConfig::new().with_learning_rate(options.lr))
         .with_sampling(SamplingConfig::new().with_crop(options.crop))
         .with_seed(options.seed);
     let tuned = fine_tune(estimator.clone(), &options.photos, &config, &device, &common::watch())?;
@@ -85,16 +85,16 @@ fn run(options: &Options) -> Result<()> {
 fn weights_name(path: &Path) -> Result<()> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors" | "bpk") => Ok(()),
-        _ => Err(Error::UnknownExtension { path: path.to_owned(), expected: ".safetensors, .bpk" }),
+        _ => Err(common::unwritable(path, "unknown extension, expected .safetensors or .bpk")),
     }
 }
 
 /// The photograph, or the first in the folder that can be read.
 fn first(photos: &Path) -> Result<Photo> {
     if !photos.is_dir() {
-        return open_photo(photos);
+        return Ok(open_photo(photos)?);
     }
     let mut opened = find_photos(photos)?.into_iter().map(open_photo);
     let first = opened.next().expect("a folder of photographs has one");
-    first.or_else(|error| opened.find_map(Result::ok).ok_or(error))
+    Ok(first.or_else(|error| opened.find_map(std::result::Result::ok).ok_or(error))?)
 }

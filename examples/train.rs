@@ -8,10 +8,10 @@
 mod common;
 
 use clap::Parser;
+use common::Result;
 use sci_burn::burn::train::ExecutionStrategy;
-use sci_burn::{
-    Darken, EpochMetrics, Error, Result, Run, TrainingConfig, Watch, open_device, train,
-};
+use sci_burn::open_device;
+use sci_burn::train::{Darken, EpochMetrics, Run, TrainingConfig, Watch, train};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,7 +48,7 @@ struct Options {
     /// Make ordinary photographs dark: a random number of stops from this range.
     #[arg(long, value_name = "A..B", value_parser = stops)]
     darken: Option<[f32; 2]>,
-    /// Step size of the optimiser.
+    /// Step size of the optimizer.
     #[arg(long)]
     lr: Option<f64>,
     /// Stages of the cascade.
@@ -113,8 +113,7 @@ fn config(options: &Options) -> Result<TrainingConfig> {
         (Some(file), _) => TrainingConfig::read(file)?,
         (None, Some(data)) => TrainingConfig::new(data.clone()),
         (None, None) => {
-            let reason = "a folder of photographs is needed (--data)".to_owned();
-            return Err(Error::Setting { setting: "data", reason });
+            return Err("a folder of photographs is needed (--data)".into());
         }
     };
     let darken = options.darken.map(Darken::new);
@@ -125,7 +124,7 @@ fn config(options: &Options) -> Result<TrainingConfig> {
     config.sampling.crop = options.crop.or(config.sampling.crop);
     config.sampling.flip |= options.flip;
     config.sampling.darken = darken.or(config.sampling.darken);
-    config.optimiser.learning_rate = options.lr.unwrap_or(config.optimiser.learning_rate);
+    config.optimizer.learning_rate = options.lr.unwrap_or(config.optimizer.learning_rate);
     config.model.stages = options.stages.unwrap_or(config.model.stages);
     config.seed = options.seed.unwrap_or(config.seed);
     config.stop_at_luminance = options.stop_at_luminance.or(config.stop_at_luminance);

@@ -79,7 +79,7 @@ fn open_cuda() -> Result<Device> {
     Device::enumerate(DeviceType::Cuda).into_vec().into_iter().next().ok_or_else(|| {
         Error::DeviceUnavailable {
             name: "cuda",
-            reason: "no CUDA driver or no NVIDIA GPU was found".to_owned(),
+            source: "no CUDA driver or no NVIDIA GPU was found".into(),
         }
     })
 }
@@ -90,7 +90,7 @@ mod graphics {
     use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
     use std::sync::Mutex;
 
-    /// A runtime can be initialised once in a process, so what was opened is kept.
+    /// A runtime can be initialized once in a process, so what was opened is kept.
     static OPENED: Mutex<Vec<(&str, Device)>> = Mutex::new(Vec::new());
 
     pub(super) fn open(name: &'static str) -> Result<Device> {
@@ -98,12 +98,12 @@ mod graphics {
         if let Some((_, device)) = opened.iter().find(|(known, _)| *known == name) {
             return Ok(device.clone());
         }
-        let device = initialise(name)?;
+        let device = initialize(name)?;
         opened.push((name, device.clone()));
         Ok(device)
     }
 
-    fn initialise(name: &'static str) -> Result<Device> {
+    fn initialize(name: &'static str) -> Result<Device> {
         let api = match name {
             "vulkan" => WgpuBackend::Vulkan,
             "metal" => WgpuBackend::Metal,
@@ -120,7 +120,7 @@ mod graphics {
             Ok(device) => Ok(device),
             // The program has used this runtime before us: it is there, and it works.
             Err(WgpuInitError::Registration { .. }) => Ok(lazy()),
-            Err(error) => Err(Error::DeviceUnavailable { name, reason: Error::first_line(error) }),
+            Err(error) => Err(Error::DeviceUnavailable { name, source: error.into() }),
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     fn a_missing_backend_is_answered_with_its_feature() {
         let message = open_device("cuda").unwrap_err().to_string();
-        assert!(message.contains("--features cuda"), "{message}");
+        assert!(message.contains("cargo feature `cuda`"), "{message}");
     }
 
     #[test]

@@ -1,15 +1,37 @@
-use std::path::PathBuf;
+//! The one error type of this crate.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Display, Formatter};
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong. Each variant names the file, tensor, setting or device at fault,
-/// and its message is one line.
+/// What led to an [`Error`]: an error of the operating system, a decoder or a driver, or a sentence.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Everything that can go wrong. Each variant names the file, tensor, setting or device at fault.
+///
+/// The message is one line of bounded length and includes the cause; characters that would disturb a
+/// terminal are escaped in it. The cause itself is at [`source`](StdError::source), and where an
+/// operation of the operating system failed, [`io_kind`](Self::io_kind) says how.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting has a value that makes no sense.
-    #[error("setting `{setting}`: {reason}")]
+    /// An argument of a function has a value that it must not have.
+    #[error("argument `{argument}`: {}", brief(reason))]
+    #[non_exhaustive]
+    Argument {
+        /// The argument's name.
+        argument: &'static str,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// A setting of a configuration has a value that it must not have.
+    #[error("setting `{setting}`: {}", brief(reason))]
+    #[non_exhaustive]
     Setting {
         /// The setting's name, as it is written in the configuration.
         setting: &'static str,
@@ -18,20 +40,22 @@ pub enum Error {
     },
 
     /// A file or folder cannot be read.
-    #[error("cannot read {}: {reason}", path.display())]
+    #[error("cannot read {}: {}", shown(path), brief(source))]
+    #[non_exhaustive]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// What the operating system or the decoder says.
-        reason: String,
+        source: Cause,
     },
 
-    /// A photograph has more pixels than are allowed
-    /// ([`ReadOptions::max_bytes`](crate::ReadOptions::max_bytes)), by its header.
+    /// Reading a photograph would take more memory than
+    /// [`ReadOptions::max_bytes`](crate::photo::ReadOptions::max_bytes), by its header.
     #[error(
         "cannot read {}: {width}×{height} pixels take {bytes} bytes, more than the limit of {limit}",
-        path.display()
+        shown(path)
     )]
+    #[non_exhaustive]
     TooLarge {
         /// The photograph.
         path: PathBuf,
@@ -46,16 +70,18 @@ pub enum Error {
     },
 
     /// A file cannot be written. Whatever was at that path before is still there.
-    #[error("cannot write {}: {reason}", path.display())]
+    #[error("cannot write {}: {}", shown(path), brief(source))]
+    #[non_exhaustive]
     Write {
         /// The file.
         path: PathBuf,
         /// What the operating system or the encoder says.
-        reason: String,
+        source: Cause,
     },
 
     /// A file's extension names no format that this crate reads or writes.
-    #[error("{}: unknown extension, expected one of {expected}", path.display())]
+    #[error("{}: unknown extension, expected one of {expected}", shown(path))]
+    #[non_exhaustive]
     UnknownExtension {
         /// The file.
         path: PathBuf,
@@ -64,18 +90,20 @@ pub enum Error {
     },
 
     /// A file is not what its extension promises, or is damaged.
-    #[error("{} is not a readable {format} file: {reason}", path.display())]
+    #[error("{} is not a readable {format} file: {}", shown(path), brief(source))]
+    #[non_exhaustive]
     Malformed {
         /// The file.
         path: PathBuf,
         /// The format that its extension promises.
         format: &'static str,
         /// What the parser says.
-        reason: String,
+        source: Cause,
     },
 
     /// A weight file lacks a tensor.
-    #[error("{} has no tensor `{tensor}`", path.display())]
+    #[error("{} has no tensor `{}`", shown(path), brief(tensor))]
+    #[non_exhaustive]
     MissingTensor {
         /// The weight file.
         path: PathBuf,
@@ -85,9 +113,11 @@ pub enum Error {
 
     /// A tensor in a weight file has another shape than the model asks for.
     #[error(
-        "{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}",
-        path.display()
+        "{}: tensor `{}` has shape {found:?}, expected {expected:?}",
+        shown(path),
+        brief(tensor)
     )]
+    #[non_exhaustive]
     TensorShape {
         /// The weight file.
         path: PathBuf,
@@ -101,7 +131,8 @@ pub enum Error {
 
     /// A tensor in a weight file cannot be used: its type is no float, its bytes cannot be read, or
     /// a value in it is NaN, infinite or impossible.
-    #[error("{}: tensor `{tensor}` {reason}", path.display())]
+    #[error("{}: tensor `{}` {}", shown(path), brief(tensor), brief(reason))]
+    #[non_exhaustive]
     BadTensor {
         /// The weight file.
         path: PathBuf,
@@ -112,10 +143,8 @@ pub enum Error {
     },
 
     /// A weight file was made by a model that applies its shared block another number of times.
-    #[error(
-        "{}: the {network} applies its block {found} times, expected {expected}",
-        path.display()
-    )]
+    #[error("{}: the {network} applies its block {found} times, expected {expected}", shown(path))]
+    #[non_exhaustive]
     BlockCount {
         /// The weight file.
         path: PathBuf,
@@ -132,13 +161,15 @@ pub enum Error {
         "{kind} pixels are not supported, expected 8 or 16 bits a sample (convert with \
          `DynamicImage::to_rgb16`)"
     )]
+    #[non_exhaustive]
     PixelFormat {
         /// The pixel format, as the `image` crate names it.
         kind: String,
     },
 
     /// A device name that this crate does not know.
-    #[error("unknown device `{name}`, expected one of {known}")]
+    #[error("unknown device `{}`, expected one of {known}", brief(name))]
+    #[non_exhaustive]
     UnknownDevice {
         /// The name that was asked for.
         name: String,
@@ -148,9 +179,10 @@ pub enum Error {
 
     /// The backend of a device was not compiled in.
     #[error(
-        "device `{name}` is not compiled in: build with `--features {feature}` (available: \
+        "device `{name}` is not compiled in: it needs the cargo feature `{feature}` (available: \
          {available})"
     )]
+    #[non_exhaustive]
     DeviceNotCompiled {
         /// The name that was asked for.
         name: &'static str,
@@ -160,8 +192,27 @@ pub enum Error {
         available: String,
     },
 
+    /// The device is not there, or does not work.
+    #[error("device `{name}` is not available: {}", brief(source))]
+    #[non_exhaustive]
+    DeviceUnavailable {
+        /// The name that was asked for.
+        name: &'static str,
+        /// What the driver or the graphics interface says.
+        source: Cause,
+    },
+
+    /// A computation failed on its device, for want of memory for example.
+    #[error("the computation failed on its device: {}", brief(source))]
+    #[non_exhaustive]
+    Execution {
+        /// What the backend says.
+        source: Cause,
+    },
+
     /// The folder of a run belongs to another training.
-    #[error("{} is a run with `{setting}` {theirs}, not {ours}", path.display())]
+    #[error("{} is a run with `{setting}` {}, not {}", shown(path), brief(theirs), brief(ours))]
+    #[non_exhaustive]
     OtherRun {
         /// The run's folder.
         path: PathBuf,
@@ -173,14 +224,24 @@ pub enum Error {
         theirs: String,
     },
 
+    /// The folder for a new run holds one already.
+    #[error("cannot write {}: it holds a run already", shown(path))]
+    #[non_exhaustive]
+    RunExists {
+        /// The run's folder.
+        path: PathBuf,
+    },
+
     /// A training diverged.
     #[error(
-        "the {what} is not a finite number in epoch {epoch}, step {step} ({photos}); {}",
+        "the {what} is not a finite number in epoch {epoch}, step {step} ({}); {}",
+        brief(photos),
         match checkpoint {
-            Some(path) => format!("the last good checkpoint is {}", path.display()),
+            Some(path) => format!("the last good checkpoint is {}", shown(path)),
             None => "there is no good checkpoint yet".to_owned(),
         }
     )]
+    #[non_exhaustive]
     NotFinite {
         /// The loss or the gradient.
         what: &'static str,
@@ -193,33 +254,114 @@ pub enum Error {
         /// The model of the last checkpoint from which a step could be made, if there is one.
         checkpoint: Option<PathBuf>,
     },
-
-    /// The device is not there, or does not work.
-    #[error("device `{name}` is not available: {reason}; use `--device cpu` or install a driver")]
-    DeviceUnavailable {
-        /// The name that was asked for.
-        name: &'static str,
-        /// What the driver or the graphics interface says.
-        reason: String,
-    },
-
-    /// A computation failed on its device, for want of memory for example.
-    #[error("the computation failed on its device: {reason}")]
-    Execution {
-        /// What the backend says.
-        reason: String,
-    },
 }
 
 impl Error {
-    /// What a backend says when it cannot compute or deliver something.
-    pub(crate) fn execution(message: impl std::fmt::Display) -> Self {
-        Self::Execution { reason: Self::first_line(message) }
+    /// How an operation of the operating system failed, if that is what led to this error.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error.kind());
+            }
+            cause = error.source();
+        }
+        None
     }
 
-    /// Keeps the first line of a foreign message, so that ours stays one line.
-    pub(crate) fn first_line(message: impl std::fmt::Display) -> String {
-        let message = message.to_string();
-        message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+    pub(crate) fn argument(argument: &'static str, reason: impl Into<String>) -> Self {
+        Self::Argument { argument, reason: reason.into() }
+    }
+
+    pub(crate) fn setting(setting: &'static str, reason: impl Into<String>) -> Self {
+        Self::Setting { setting, reason: reason.into() }
+    }
+
+    pub(crate) fn read(path: impl Into<PathBuf>, cause: impl Into<Cause>) -> Self {
+        Self::Read { path: path.into(), source: cause.into() }
+    }
+
+    pub(crate) fn write(path: impl Into<PathBuf>, cause: impl Into<Cause>) -> Self {
+        Self::Write { path: path.into(), source: cause.into() }
+    }
+
+    pub(crate) fn malformed(
+        path: impl Into<PathBuf>,
+        format: &'static str,
+        cause: impl Into<Cause>,
+    ) -> Self {
+        Self::Malformed { path: path.into(), format, source: cause.into() }
+    }
+
+    /// What a backend says when it cannot compute or deliver something.
+    pub(crate) fn execution(cause: impl Into<Cause>) -> Self {
+        Self::Execution { source: cause.into() }
+    }
+}
+
+/// The most characters that a message has of a foreign sentence, and of a file's name.
+const MOST_REASON: usize = 300;
+const MOST_PATH: usize = 1000;
+
+/// The first line of a foreign message, of bounded length, so that ours stays one line.
+pub(crate) fn brief(message: impl Display) -> String {
+    let message = message.to_string();
+    let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Escaped { text: line.trim(), most: MOST_REASON }.to_string()
+}
+
+/// A path as messages show it.
+pub(crate) fn shown(path: &Path) -> impl Display {
+    Escaped { text: path.to_string_lossy().into_owned(), most: MOST_PATH }
+}
+
+/// A text without characters that move the cursor, begin escape sequences or change the direction of
+/// writing, and of bounded length: what is beyond stands for itself as `…`.
+struct Escaped<T> {
+    text: T,
+    most: usize,
+}
+
+impl<T: AsRef<str>> Display for Escaped<T> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for (index, character) in self.text.as_ref().chars().enumerate() {
+            if index == self.most {
+                return formatter.write_char('…');
+            }
+            let directs = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+                || matches!(character, '\u{2066}'..='\u{2069}');
+            if character.is_control() || directs {
+                write!(formatter, "{}", character.escape_default())?;
+            } else {
+                formatter.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_short_line_whatever_is_in_it() {
+        let path = "night\n\u{1b}[2J\u{202e}gnp.jpg";
+        let reason = format!("\n  first\tline {}\nsecond line", "x".repeat(5000));
+        let message = Error::read(path, reason).to_string();
+        assert!(message.starts_with(r"cannot read night\n\u{1b}[2J\u{202e}gnp.jpg: first\tline"));
+        assert!(message.ends_with("x…") && message.len() < 400, "{message}");
+        assert!(!message.contains(char::is_control));
+    }
+
+    #[test]
+    fn the_cause_is_kept() {
+        let missing = std::fs::read("no/such/file").unwrap_err();
+        let kind = missing.kind();
+        let error = Error::read("no/such/file", missing);
+        assert_eq!(error.io_kind(), Some(kind));
+        assert!(error.source().unwrap().downcast_ref::<io::Error>().is_some());
+        assert_eq!(Error::read("file", "it is empty").io_kind(), None);
     }
 }

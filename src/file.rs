@@ -1,6 +1,6 @@
 //! Files that are written whole or not at all.
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result, shown};
 use burn::store::burn_pack::AtomicFile;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -12,28 +12,27 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Lets `fill` write a file beside `path`, and gives it that name when it is complete and on the
 /// disk. If anything fails on the way, what was at `path` stays.
-pub(crate) fn write_with<E: std::fmt::Display>(
+pub(crate) fn write_with<E: Into<Cause>>(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<std::fs::File>) -> std::result::Result<(), E>,
 ) -> Result<()> {
-    let failed = |reason: String| Error::Write { path: path.to_owned(), reason };
+    let failed = |cause: Cause| Error::write(path, cause);
     // The directory is looked at first for the sake of a message that says what is missing.
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(failed(format!("there is no folder {}", directory.display())));
+        return Err(failed(format!("there is no folder {}", shown(directory)).into()));
     }
     if path.is_dir() {
-        return Err(failed("it is a folder".to_owned()));
+        return Err(failed("it is a folder".into()));
     }
-    let (scratch, file) =
-        AtomicFile::create(path).map_err(|error| failed(Error::first_line(error)))?;
+    let (scratch, file) = AtomicFile::create(path).map_err(|error| failed(error.into()))?;
     let mut file = BufWriter::new(file);
-    fill(&mut file).map_err(|error| failed(Error::first_line(error)))?;
-    let written = file.into_inner().map_err(|error| failed(error.to_string()))?;
+    fill(&mut file).map_err(|error| failed(error.into()))?;
+    let written = file.into_inner().map_err(|error| failed(error.into_error().into()))?;
     // Some disks report only now what they could not write.
-    written.sync_all().map_err(|error| failed(error.to_string()))?;
+    written.sync_all().map_err(|error| failed(error.into()))?;
     drop(written);
-    scratch.commit().map_err(|error| failed(Error::first_line(error)))
+    scratch.commit().map_err(|error| failed(error.into()))
 }
 
 #[cfg(test)]

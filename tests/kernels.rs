@@ -7,10 +7,9 @@ use burn::tensor::Tensor;
 use common::{cpu, image, largest_difference};
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
-use sci_burn::{
-    EnhancePixel, Enhancer, Exposure, Frame, FrameMut, IlluminationEstimatorConfig, image,
-    photo_to_tensor, tensor_to_photo,
-};
+use sci_burn::model::IlluminationEstimatorConfig;
+use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
+use sci_burn::{EnhancePixel, Enhancer, Exposure, Frame, FrameMut, image};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..Default::default() }
@@ -22,7 +21,7 @@ fn enhancer(blocks: usize, channels: usize, seed: u64) -> Enhancer {
     let config = IlluminationEstimatorConfig::new().with_blocks(blocks).with_channels(channels);
     let mut estimator = config.init(&device).unwrap();
     let mut random = seed;
-    let mut scramble = |conv: &mut sci_burn::Conv3x3| {
+    let mut scramble = |conv: &mut sci_burn::model::Conv3x3| {
         random += 1;
         let shape = conv.weight.dims();
         let weight = common::image(random, shape, &device) * 0.8 - 0.4;
@@ -183,13 +182,13 @@ fn every_kind_of_pixel_is_enhanced_as_rgb_is() {
         assert_eq!(*found, alpha(x, y));
     }
 
-    let grey = noise::<Luma<u8>>(301, 40, 2, 90);
-    let three = image::DynamicImage::from(grey.clone()).to_rgb8();
+    let gray = noise::<Luma<u8>>(301, 40, 2, 90);
+    let three = image::DynamicImage::from(gray.clone()).to_rgb8();
     let three = enhancer.enhance(&three.into()).unwrap().into_rgb8();
     let with_alpha: ImageBuffer<LumaA<u8>, _> =
-        ImageBuffer::from_fn(301, 40, |x, y| LumaA([grey.get_pixel(x, y).0[0], alpha(x, y)]));
+        ImageBuffer::from_fn(301, 40, |x, y| LumaA([gray.get_pixel(x, y).0[0], alpha(x, y)]));
     let with_alpha = enhancer.enhance(&with_alpha.into()).unwrap();
-    let bright = enhancer.enhance(&grey.into()).unwrap();
+    let bright = enhancer.enhance(&gray.into()).unwrap();
     for (x, y, Luma([found])) in bright.as_luma8().unwrap().enumerate_pixels() {
         let [r, g, b] = three.get_pixel(x, y).0.map(f64::from);
         let luma = 0.299 * r + 0.587 * g + 0.114 * b;

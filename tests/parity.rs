@@ -10,10 +10,10 @@ use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::{Stored, stages, stored};
-use sci_burn::{
-    Batch, BatchNorm, Conv3x3, Enhancer, OptimiserConfig, SciCascade, SciCascadeConfig, SciLoss,
-    SciLossConfig, YcbcrLayout, fidelity, to_ycbcr,
-};
+use sci_burn::Enhancer;
+use sci_burn::loss::{SciLoss, SciLossConfig, YcbcrLayout, fidelity, to_ycbcr};
+use sci_burn::model::{BatchNorm, Conv3x3, SciCascade, SciCascadeConfig};
+use sci_burn::train::{Batch, OptimizerConfig};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -75,9 +75,9 @@ fn check(comparison: &mut Comparison, path: &Path, device: &Device) {
     let loss = SciLossConfig::new().init().unwrap();
     check_loss(comparison, &loss, &training);
 
-    // Gradients at the initial weights, and five optimiser steps: the steps that `train` makes.
+    // Gradients at the initial weights, and five optimizer steps: the steps that `train` makes.
     let cascade = initial_weights(&comparison.truth, stages(path), &training);
-    let mut learner = OptimiserConfig::new().learner(cascade, loss).unwrap();
+    let mut learner = OptimizerConfig::new().learner(cascade, loss).unwrap();
     let mut losses = Vec::new();
     for step in 0..5 {
         let output = learner.train_step(Batch::new(input.tensor(&training)));

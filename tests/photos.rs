@@ -4,10 +4,8 @@
 mod common;
 
 use image::{ColorType, DynamicImage};
-use sci_burn::{
-    Enhancer, Error, Photo, PngCompression, ReadOptions, SaveOptions, image, open_photo,
-    open_photo_with, save_photo, save_photo_with,
-};
+use sci_burn::photo::{PngCompression, ReadOptions, SaveOptions, open_photo_with, save_photo_with};
+use sci_burn::{Enhancer, Error, Photo, image, open_photo, save_photo};
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -216,7 +214,7 @@ fn damaged_exif_data_does_no_harm() {
     }
 }
 
-/// A grey TIFF of 2 by 1 pixels, by what its header says.
+/// A gray TIFF of 2 by 1 pixels, by what its header says.
 fn tiff([width, height]: [u32; 2], orientation: u32) -> Vec<u8> {
     let entries = [
         [256, width],

@@ -5,7 +5,8 @@ mod common;
 use burn::tensor::Tensor;
 use common::{devices, image, largest_difference};
 use proptest::prelude::*;
-use sci_burn::{Enhancer, IlluminationEstimatorConfig};
+use sci_burn::Enhancer;
+use sci_burn::model::IlluminationEstimatorConfig;
 
 /// The estimator sees 7×7 pixels, three to each side.
 const BORDER: usize = 3;

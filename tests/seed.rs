@@ -2,7 +2,7 @@
 
 mod common;
 
-use sci_burn::SciCascadeConfig;
+use sci_burn::model::SciCascadeConfig;
 
 #[test]
 fn a_seed_gives_the_same_weights() {

@@ -4,9 +4,11 @@ mod common;
 
 use burn::train::{ExecutionStrategy, MultiDeviceOptim};
 use image::{DynamicImage, Rgb, RgbImage};
-use sci_burn::{
-    Darken, Error, FineTuningConfig, IlluminationEstimatorConfig, Run, SamplingConfig,
-    SciCascadeConfig, TrainingConfig, TrainingEvent, Watch, fine_tune, train,
+use sci_burn::Error;
+use sci_burn::model::{IlluminationEstimatorConfig, SciCascadeConfig};
+use sci_burn::train::{
+    Darken, FineTuningConfig, Run, SamplingConfig, TrainingConfig, TrainingEvent, Watch, fine_tune,
+    train,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -223,14 +225,14 @@ fn two_devices_make_the_step_of_one_with_the_mean_gradient() {
     let whole = |photos: &Path| {
         let mut config = config(photos).with_sampling(SamplingConfig::new());
         // So that the size of the gradient shows in the step, as it hardly does in Adam's.
-        config.optimiser.epsilon = 1e3;
-        config.optimiser.learning_rate = 1.0;
-        config.optimiser.max_gradient_norm = 1e9;
+        config.optimizer.epsilon = 1e3;
+        config.optimizer.learning_rate = 1.0;
+        config.optimizer.max_gradient_norm = 1e9;
         config
     };
     let folder = tempfile::tempdir().unwrap();
     let runs = ["one", "two", "sharded"].map(|name| Run::New(folder.path().join(name)));
-    let weights = |trained: Option<sci_burn::Trained>| {
+    let weights = |trained: Option<sci_burn::train::Trained>| {
         let weight = trained.unwrap().cascade.calibrator.block_conv_2.weight.val();
         weight.try_into_vec_as::<f32>().unwrap()
     };
@@ -253,7 +255,7 @@ fn a_training_that_diverges_ends_at_once() {
     let photos = photos(1);
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(photos.path()).with_epochs(50);
-    config.optimiser.learning_rate = 1e38;
+    config.optimizer.learning_rate = 1e38;
     let error = run(&config, &Run::New(folder.path().join("run"))).unwrap_err();
     let Error::NotFinite { epoch, step, ref photos, ref checkpoint, .. } = error else {
         panic!("{error}");
@@ -270,7 +272,7 @@ fn the_result_is_the_checkpoint_closest_to_the_luminance_asked_for() {
     let photos = photos(3);
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(photos.path()).with_epochs(60);
-    config.optimiser.learning_rate = 1e-2;
+    config.optimizer.learning_rate = 1e-2;
     let free = folder.path().join("free");
     run(&config, &Run::New(free.clone())).unwrap();
     let rows = || csv_column(&free, "luminance");

@@ -131,22 +131,22 @@ fn a_stream_that_ends_in_mid_frame_keeps_what_came_before() {
 }
 
 /// A Y4M stream of one frame that is brighter to the right, of any size.
-fn y4m(header: &str, [width, height]: [usize; 2], colours: usize) -> Vec<u8> {
+fn y4m(header: &str, [width, height]: [usize; 2], colors: usize) -> Vec<u8> {
     let mut stream = format!("YUV4MPEG2 W{width} H{height} F25:1 {header}\nFRAME\n").into_bytes();
     stream.extend((0..width * height).map(|index| 30 + (60 * (index % width) / width) as u8));
-    stream.extend(vec![120; colours]);
-    stream.extend(vec![133; colours]);
+    stream.extend(vec![120; colors]);
+    stream.extend(vec![133; colors]);
     stream
 }
 
 #[test]
 fn y4m_in_y4m_out() {
-    for (header, size, colours) in [
+    for (header, size, colors) in [
         ("C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED", [48, 36], 24 * 18),
         ("C420mpeg2 XCOLORRANGE=LIMITED", [33, 17], 17 * 9),
         ("C444 XCOLORRANGE=FULL", [47, 35], 47 * 35),
     ] {
-        let input = y4m(header, size, colours);
+        let input = y4m(header, size, colors);
         // No strength gives the video back, but for what the way to RGB and back rounds.
         let same = video(&["--exposure", "0"], &input);
         assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));

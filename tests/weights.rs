@@ -6,10 +6,10 @@ use burn::module::Module;
 use common::{cpu, fixture, image, largest_difference, stored};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
-use sci_burn::{
-    Enhancer, Error, IlluminationEstimatorConfig, SciCascade, SciCascadeConfig,
-    SelfCalibratorConfig,
+use sci_burn::model::{
+    IlluminationEstimatorConfig, SciCascade, SciCascadeConfig, SelfCalibratorConfig,
 };
+use sci_burn::{Enhancer, Error};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

@@ -83,7 +83,7 @@ def networks():
 
     def loss(image, light):
         """As published: every pair of pixels once from each end."""
-        colour = (image.contiguous().view(-1, 3) @ matrix + offset).view(image.shape)
+        color = (image.contiguous().view(-1, 3) @ matrix + offset).view(image.shape)
         height, width = image.shape[2:]
         total = 1.5 * F.mse_loss(light, image)
         for down in range(-2, 3):
@@ -94,7 +94,7 @@ def networks():
                         slice(max(-right, 0), width - max(right, 0)))
                 there = (..., slice(max(down, 0), height - max(-down, 0)),
                          slice(max(right, 0), width - max(-right, 0)))
-                apart = (colour[here] - colour[there]).pow(2).sum(1, keepdim=True)
+                apart = (color[here] - color[there]).pow(2).sum(1, keepdim=True)
                 change = torch.norm(light[here] - light[there], 1.0, dim=1, keepdim=True)
                 total = total + (torch.exp(-apart / 200) * change).mean()
         return total

@@ -25,7 +25,7 @@ pub fn gamma(photo: &RgbImage) -> RgbImage {
 const TILES: usize = 8;
 const CLIP_LIMIT: f32 = 2.0;
 
-/// Contrast-limited adaptive histogram equalisation of the luma: Zuiderveld, *Graphics Gems IV*, 1994.
+/// Contrast-limited adaptive histogram equalization of the luma: Zuiderveld, *Graphics Gems IV*, 1994.
 /// Cb and Cr stay as they are, and so the differences between the channels: what was pale in the dark is
 /// paler when it is bright.
 pub fn clahe(photo: &RgbImage) -> RgbImage {
@@ -36,7 +36,7 @@ pub fn clahe(photo: &RgbImage) -> RgbImage {
         let tile = (y as usize * rows / height) * columns + x as usize * columns / width;
         histograms[tile][luma(pixel).round() as usize] += 1.0;
     }
-    let curves: Vec<[f32; 256]> = histograms.into_iter().map(equalising_curve).collect();
+    let curves: Vec<[f32; 256]> = histograms.into_iter().map(equalizing_curve).collect();
     let mut bright = photo.clone();
     for (x, y, pixel) in bright.enumerate_pixels_mut() {
         let old = luma(pixel);
@@ -53,7 +53,7 @@ pub fn clahe(photo: &RgbImage) -> RgbImage {
 }
 
 /// A tile's share of pixels up to each level, times 255. What exceeds the limit is spread evenly.
-fn equalising_curve(histogram: [f32; 256]) -> [f32; 256] {
+fn equalizing_curve(histogram: [f32; 256]) -> [f32; 256] {
     let pixels: f32 = histogram.iter().sum();
     let limit = CLIP_LIMIT * pixels / 256.0;
     let excess: f32 = histogram.iter().map(|count| (count - limit).max(0.0)).sum();
@@ -64,7 +64,7 @@ fn equalising_curve(histogram: [f32; 256]) -> [f32; 256] {
     })
 }
 
-/// The two tiles whose centres a place lies between, and how far it is towards the second.
+/// The two tiles whose centers a place lies between, and how far it is towards the second.
 fn between(place: u32, side: usize, tiles: usize) -> (usize, usize, f32) {
     let tile = (place as f32 + 0.5) * tiles as f32 / side as f32 - 0.5;
     let tile = tile.clamp(0.0, (tiles - 1) as f32);
@@ -89,7 +89,7 @@ const SCALES: [f32; 3] = [15.0, 80.0, 250.0];
 const TAIL: f32 = 0.01;
 
 /// Multi-scale Retinex: Jobson, Rahman and Woodell, IEEE TIP 1997. Done to the brightest channel, with
-/// the others in proportion, it has no colours to restore.
+/// the others in proportion, it has no colors to restore.
 pub fn retinex(photo: &RgbImage) -> RgbImage {
     let brightest = |pixel: &Rgb<u8>| pixel.0.into_iter().max().map_or(0.0, f32::from);
     let plane: Vec<f32> = photo.pixels().map(|pixel| brightest(pixel) / 255.0).collect();

@@ -5,16 +5,33 @@ pub mod classical;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use sci_burn::burn::tensor::Device;
-use sci_burn::{
-    Enhancer, EpochMetrics, Error, IlluminationEstimator, IlluminationEstimatorConfig, Preset,
-    Result, TrainingEvent, Watch, is_photo, open_device,
-};
+use sci_burn::model::{IlluminationEstimator, IlluminationEstimatorConfig};
+use sci_burn::photo::is_photo;
+use sci_burn::train::{EpochMetrics, TrainingEvent, Watch};
+use sci_burn::{Enhancer, Preset, open_device};
+use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Instant;
+
+/// What ends an example, or one photograph: an error of the library, or a sentence of the example's.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result of an example.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// A sentence that names the file, as the library's errors do.
+pub fn unwritable(path: &Path, reason: impl Display) -> Failure {
+    format!("cannot write {}: {reason}", path.display()).into()
+}
+
+/// A sentence that names the file, as the library's errors do.
+pub fn unreadable(path: &Path, reason: impl Display) -> Failure {
+    format!("cannot read {}: {reason}", path.display()).into()
+}
 
 /// An error is one line, and the exit status says so.
 pub fn exit(result: Result<()>) -> ExitCode {
@@ -34,7 +51,7 @@ pub fn exit_whole(result: Result<bool>) -> ExitCode {
 }
 
 /// An error in one line that names the photograph. Most errors do so themselves.
-pub fn describe(photo: &Path, error: &Error) -> String {
+pub fn describe(photo: &Path, error: &Failure) -> String {
     let (name, message) = (photo.display().to_string(), error.to_string());
     if message.contains(&name) { message } else { format!("{name}: {message}") }
 }
@@ -52,17 +69,17 @@ pub fn may_write(path: &Path, force: bool, inputs: &[&Path]) -> Result<()> {
         None if path.exists() && !force => "it exists already (--force replaces it)".to_owned(),
         None => return Ok(()),
     };
-    Err(Error::Write { path: path.to_owned(), reason })
+    Err(unwritable(path, reason))
 }
 
 /// Refuses a picture that cannot be written because of its name.
 pub fn may_save(path: &Path) -> Result<()> {
     match is_photo(path) {
         true => Ok(()),
-        false => Err(Error::UnknownExtension {
-            path: path.to_owned(),
-            expected: ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp",
-        }),
+        false => Err(unwritable(
+            path,
+            "unknown extension, expected .png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp",
+        )),
     }
 }
 
@@ -77,11 +94,11 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
             Ok(())
         },
     );
-    written.map_err(|error| Error::Write { path: path.to_owned(), reason: error.to_string() })
+    written.map_err(|error| unwritable(path, error))
 }
 
 /// Prints a line. Nobody may be listening any more, such as `head`; the work goes on.
-pub fn say(line: impl std::fmt::Display) {
+pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -193,7 +210,7 @@ impl Progress {
         if self.bar.is_none() {
             let seconds = self.epoch_began.map_or(0.0, |began| began.elapsed().as_secs_f64());
             say(format_args!(
-                "epoch {}/{}: loss {:.4}, gradient {:.3}, luminance {:.3}, clipped {:.2} %, colour \
+                "epoch {}/{}: loss {:.4}, gradient {:.3}, luminance {:.3}, clipped {:.2} %, color \
                  cast {:.1} %, {:.1} images/s",
                 metrics.epoch,
                 self.epochs,
@@ -201,7 +218,7 @@ impl Progress {
                 metrics.gradient_norm,
                 metrics.luminance,
                 metrics.clipped * 100.0,
-                metrics.colour_cast * 100.0,
+                metrics.color_cast * 100.0,
                 self.photos as f64 / seconds
             ));
         }

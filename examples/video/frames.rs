@@ -1,8 +1,10 @@
 //! Streams of frames: Y4M and raw RGB ↔ pictures.
 
+use super::common::{self, Failure, Result};
 use sci_burn::image::RgbImage;
-use sci_burn::{Error, Result};
+use std::fmt::Display;
 use std::io::{BufReader, Read, Stdin, Stdout, Write, stdin, stdout};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use y4m::Colorspace;
@@ -16,12 +18,12 @@ pub type Picture = RgbImage;
 /// The most bytes that a frame may have.
 const LIMIT: usize = 1 << 30;
 
-fn unreadable(reason: impl ToString) -> Error {
-    Error::Read { path: "standard input".into(), reason: reason.to_string() }
+fn unreadable(reason: impl Display) -> Failure {
+    common::unreadable(Path::new("standard input"), reason)
 }
 
-fn unwritable(reason: impl ToString) -> Error {
-    Error::Write { path: "standard output".into(), reason: reason.to_string() }
+fn unwritable(reason: impl Display) -> Failure {
+    common::unwritable(Path::new("standard output"), reason)
 }
 
 /// Raw frames of three bytes a pixel.
@@ -30,8 +32,8 @@ pub fn raw([width, height]: [usize; 2], frame_rate: f32) -> Result<(Input, Outpu
     let (Some(1..=LIMIT), Ok(width), Ok(height)) =
         (bytes, u32::try_from(width), u32::try_from(height))
     else {
-        let reason = format!("is {width}×{height}, must be 1 to {} pixels", LIMIT / 3);
-        return Err(Error::Setting { setting: "size", reason });
+        let most = LIMIT / 3;
+        return Err(format!("--size is {width}×{height}, must be 1 to {most} pixels").into());
     };
     let size = [width, height];
     let (reader, bytes) = Counted::new();
@@ -142,7 +144,7 @@ impl Output {
 #[derive(Clone, Copy)]
 struct Yuv {
     size: [u32; 2],
-    /// Whether the colours have half the width and height.
+    /// Whether the colors have half the width and height.
     halved: bool,
     range: YuvRange,
     matrix: YuvStandardMatrix,
@@ -174,21 +176,21 @@ impl Yuv {
         })
     }
 
-    /// Width and height of the planes that have the colours.
-    fn colour_size(&self) -> [u32; 2] {
+    /// Width and height of the planes that have the colors.
+    fn color_size(&self) -> [u32; 2] {
         if self.halved { self.size.map(|side| side.div_ceil(2)) } else { self.size }
     }
 
     fn decode(&self, frame: &y4m::Frame<'_>) -> Picture {
         let [width, height] = self.size;
-        let [colour_width, _] = self.colour_size();
+        let [color_width, _] = self.color_size();
         let planes = YuvPlanarImage {
             y_plane: frame.get_y_plane(),
             y_stride: width,
             u_plane: frame.get_u_plane(),
-            u_stride: colour_width,
+            u_stride: color_width,
             v_plane: frame.get_v_plane(),
-            v_stride: colour_width,
+            v_stride: color_width,
             width,
             height,
         };
@@ -201,8 +203,8 @@ impl Yuv {
 
     fn encode(&self, picture: &Picture) -> [Vec<u8>; 3] {
         let [width, height] = self.size;
-        let [colour_width, colour_height] = self.colour_size();
-        let sizes = [[width, height], [colour_width, colour_height], [colour_width, colour_height]];
+        let [color_width, color_height] = self.color_size();
+        let sizes = [[width, height], [color_width, color_height], [color_width, color_height]];
         let mut planes = sizes.map(|[width, height]| vec![0; (width * height) as usize]);
         let [y, u, v] =
             planes.each_mut().map(|plane| BufferStoreMut::Borrowed(plane.as_mut_slice()));
@@ -210,9 +212,9 @@ impl Yuv {
             y_plane: y,
             y_stride: width,
             u_plane: u,
-            u_stride: colour_width,
+            u_stride: color_width,
             v_plane: v,
-            v_stride: colour_width,
+            v_stride: color_width,
             width,
             height,
         };

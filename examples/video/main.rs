@@ -10,10 +10,11 @@ mod common;
 mod frames;
 
 use clap::Parser;
+use common::Result;
 use frames::{Input, Output, Picture};
 use indicatif::ProgressBar;
 use sci_burn::image::Rgb;
-use sci_burn::{Enhancer, Exposure, Frame, FrameMut, Result, SteadyExposure};
+use sci_burn::{Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};

@@ -181,7 +181,7 @@ fn strength_of(stops: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Grey pixels with the same illumination.
+    /// Gray pixels with the same illumination.
     fn sample(levels: &[f32], illumination: f32) -> Vec<Lit> {
         levels.iter().map(|&level| [[level; 3], [illumination; 3]]).collect()
     }

@@ -71,7 +71,7 @@ impl Enhancer {
     ///
     /// # Errors
     ///
-    /// As [`SciCascadeConfig::load`](crate::SciCascadeConfig::load).
+    /// As [`SciCascadeConfig::load`](crate::model::SciCascadeConfig::load).
     pub fn from_file(weights: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let device = device.clone().without_autodiff();
         let estimator = IlluminationEstimatorConfig::new().load(weights, &device)?;
@@ -109,7 +109,7 @@ impl Enhancer {
 
     /// The enhanced photograph, of the same size and kind. Levels are rounded to nearest.
     ///
-    /// An alpha channel is kept as it is. A grey photograph is enhanced as one with three equal
+    /// An alpha channel is kept as it is. A gray photograph is enhanced as one with three equal
     /// channels; the result is the luma of what comes out.
     ///
     /// # Errors

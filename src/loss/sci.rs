@@ -43,7 +43,7 @@ pub struct SciLoss {
 /// A loss and what it is made of. All are `[1]`.
 #[derive(Clone, Debug)]
 pub struct LossTerms {
-    /// What is minimised: the fidelity times its weight, plus the smoothness.
+    /// What is minimized: the fidelity times its weight, plus the smoothness.
     pub total: Tensor<1>,
     /// How far the illumination is from the stage input (`L_f`).
     pub fidelity: Tensor<1>,

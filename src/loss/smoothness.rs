@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 /// Configuration of a [`SmoothnessLoss`].
 #[derive(Config, Debug, PartialEq)]
 pub struct SmoothnessLossConfig {
-    /// How different two pixels' colours must be, in YCbCr units, for their illuminations to be let
+    /// How different two pixels' colors must be, in YCbCr units, for their illuminations to be let
     /// apart. Positive. With the published 10 and values in `[0, 1]` every weight is above 0.98.
     #[config(default = 10.0)]
     pub sigma: f64,
@@ -34,7 +34,7 @@ impl SmoothnessLossConfig {
 }
 
 /// Asks for an illumination that changes only where the image does: the spatially varying L1 norm
-/// `L_s` of the paper's equation 7, over the 24 neighbours in a 5×5 window.
+/// `L_s` of the paper's equation 7, over the 24 neighbors in a 5×5 window.
 #[doc(alias = "SmoothLoss")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct SmoothnessLoss {
@@ -43,7 +43,7 @@ pub struct SmoothnessLoss {
 }
 
 /// Rows down and columns to the right, from one pixel of a pair to the other. Each of the 24
-/// neighbours is one of these or its opposite.
+/// neighbors is one of these or its opposite.
 const PAIRS: [(usize, isize); 12] = [
     (0, 1),
     (0, 2),
@@ -100,23 +100,18 @@ impl SmoothnessLoss {
     /// As [`forward`](Self::forward), in Burn's tensor functions: what the kernels are held against.
     #[doc(hidden)]
     pub fn forward_plain(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
-        let colour = to_ycbcr(input, self.ycbcr);
+        let color = to_ycbcr(input, self.ycbcr);
         PAIRS
             .iter()
-            .map(|&pair| self.pair(pair, &colour, &illumination))
+            .map(|&pair| self.pair(pair, &color, &illumination))
             .reduce(|sum, pair| sum + pair)
             .expect("there are twelve pairs")
     }
 
     /// The mean over all places where both pixels of the pair are in the image, counted twice:
     /// once from each of them.
-    fn pair(
-        &self,
-        pair: (usize, isize),
-        colour: &Tensor<4>,
-        illumination: &Tensor<4>,
-    ) -> Tensor<1> {
-        let distance = difference(colour, pair).square().sum_dim(1);
+    fn pair(&self, pair: (usize, isize), color: &Tensor<4>, illumination: &Tensor<4>) -> Tensor<1> {
+        let distance = difference(color, pair).square().sum_dim(1);
         let weight = (distance * (-0.5 / (self.sigma * self.sigma))).exp();
         let change = difference(illumination, pair).abs().sum_dim(1);
         (weight * change).mean() * 2.0
@@ -144,11 +139,11 @@ mod tests {
         Tensor::random(shape, Distribution::Uniform(0.0, 1.0), &Device::flex())
     }
 
-    /// The definition, neighbour by neighbour, in float64 on plain numbers.
+    /// The definition, neighbor by neighbor, in float64 on plain numbers.
     fn by_hand(input: &Tensor<4>, illumination: &Tensor<4>, config: &SmoothnessLossConfig) -> f64 {
         let [batch, _, height, width] = input.dims();
         let values = |tensor: Tensor<4>| tensor.try_into_vec_as::<f32>().unwrap();
-        let colour = values(to_ycbcr(input.clone(), config.ycbcr));
+        let color = values(to_ycbcr(input.clone(), config.ycbcr));
         let light = values(illumination.clone());
         let mut total = 0.0;
         for (down, right) in (-2..=2).flat_map(|y| (-2..=2).map(move |x| (y, x))) {
@@ -170,7 +165,7 @@ mod tests {
                             };
                             at(y, x) - at(v, u)
                         };
-                        let distance: f64 = (0..3).map(|c| change(&colour, c).powi(2)).sum();
+                        let distance: f64 = (0..3).map(|c| change(&color, c).powi(2)).sum();
                         let weight = (-distance / (2.0 * config.sigma.powi(2))).exp();
                         sum += weight * (0..3).map(|c| change(&light, c).abs()).sum::<f64>();
                         count += 1;

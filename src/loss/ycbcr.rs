@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum YcbcrLayout {
-    /// Three neighbours in the memory of the `[batch, 3, height, width]` tensor, which are samples
+    /// Three neighbors in the memory of the `[batch, 3, height, width]` tensor, which are samples
     /// of one channel. A slip of the authors' code; published training ran with it.
     #[default]
     Reference,
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn reference_converts_three_neighbours_in_memory() {
+    fn reference_converts_three_neighbors_in_memory() {
         let device = Device::flex();
         // The memory is 1 0 0 | 0 0 0: its first triple spans the red and the green plane.
         let image = Tensor::<4>::from_floats([[[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]]]], &device);

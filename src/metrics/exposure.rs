@@ -21,13 +21,13 @@ pub fn clipped_share(picture: &RgbImage) -> f64 {
     picture.pixels().filter(|pixel| pixel.0.iter().any(clipped)).count() as f64 / count(picture)
 }
 
-/// How far the colours have shifted: each channel's mean over the mean of all three, against the same
+/// How far the colors have shifted: each channel's mean over the mean of all three, against the same
 /// of the dark picture; the largest relative change of the three. 0 is none.
 ///
 /// # Errors
 ///
 /// [`Error::Setting`](crate::Error::Setting) where the two differ in size.
-pub fn colour_cast(picture: &RgbImage, dark: &RgbImage) -> Result<f64> {
+pub fn color_cast(picture: &RgbImage, dark: &RgbImage) -> Result<f64> {
     same_size(picture, "dark", dark)?;
     let means = |picture: &RgbImage| {
         let mut sums = [0u64; 3];
@@ -36,12 +36,12 @@ pub fn colour_cast(picture: &RgbImage, dark: &RgbImage) -> Result<f64> {
         }
         sums.map(|sum| sum as f64 / 255.0 / count(picture))
     };
-    Ok(colour_shift(means(picture), means(dark)))
+    Ok(color_shift(means(picture), means(dark)))
 }
 
-/// As [`colour_cast`], from the means of the channels.
-pub(crate) fn colour_shift(picture: [f64; 3], dark: [f64; 3]) -> f64 {
-    // A black picture has no colours.
+/// As [`color_cast`], from the means of the channels.
+pub(crate) fn color_shift(picture: [f64; 3], dark: [f64; 3]) -> f64 {
+    // A black picture has no colors.
     let share = |means: [f64; 3], channel: usize| {
         let sum: f64 = means.iter().sum();
         if sum > 0.0 { means[channel] / sum } else { 1.0 / 3.0 }
@@ -78,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn the_colour_cast_is_that_of_numpy() {
+    fn the_color_cast_is_that_of_numpy() {
         // s = lambda p: p.reshape(-1, 3).mean(0) / p.reshape(-1, 3).mean(0).sum()
         // np.abs(s(picture) / s(dark) - 1).max()
-        let cast = |a: &RgbImage, b: &RgbImage| colour_cast(a, b).unwrap();
+        let cast = |a: &RgbImage, b: &RgbImage| color_cast(a, b).unwrap();
         check(cast, [0.00989223, 0.18392909, 0.08755274], 1e-8);
     }
 
     #[test]
-    fn only_a_change_of_colour_is_a_cast() {
+    fn only_a_change_of_color_is_a_cast() {
         let flat = |pixel| RgbImage::from_pixel(3, 2, Rgb(pixel));
-        assert_eq!(colour_cast(&flat([60, 80, 100]), &flat([30, 40, 50])).unwrap(), 0.0);
+        assert_eq!(color_cast(&flat([60, 80, 100]), &flat([30, 40, 50])).unwrap(), 0.0);
         // Red from a third to a half, the others from a third to a quarter.
-        let cast = colour_cast(&flat([100, 50, 50]), &flat([20, 20, 20])).unwrap();
+        let cast = color_cast(&flat([100, 50, 50]), &flat([20, 20, 20])).unwrap();
         assert!((cast - 0.5).abs() < 1e-12);
-        assert_eq!(colour_cast(&flat([7, 7, 7]), &flat([0; 3])).unwrap(), 0.0);
+        assert_eq!(color_cast(&flat([7, 7, 7]), &flat([0; 3])).unwrap(), 0.0);
     }
 }

@@ -10,7 +10,8 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 /// low-light enhancement.
 ///
 /// ```
-/// use sci_burn::{image::{Rgb, RgbImage}, psnr};
+/// use sci_burn::image::{Rgb, RgbImage};
+/// use sci_burn::metrics::psnr;
 ///
 /// let truth = RgbImage::from_pixel(4, 4, Rgb([100, 100, 100]));
 /// let picture = RgbImage::from_pixel(4, 4, Rgb([110, 100, 100]));
@@ -152,11 +153,11 @@ mod tests {
 
     #[test]
     fn the_smallest_picture_is_one_window() {
-        let grey = |side, level| RgbImage::from_pixel(side, side, image::Rgb([level; 3]));
+        let gray = |side, level| RgbImage::from_pixel(side, side, image::Rgb([level; 3]));
         // Flat pictures have means alone: (2 a b + C1) / (a² + b² + C1).
         let expected = (2.0 * 50.0 * 60.0 + C1) / (50.0 * 50.0 + 60.0 * 60.0 + C1);
-        assert!((ssim(&grey(11, 50), &grey(11, 60)).unwrap() - expected).abs() < 1e-9);
-        let message = ssim(&grey(10, 50), &grey(10, 60)).unwrap_err().to_string();
+        assert!((ssim(&gray(11, 50), &gray(11, 60)).unwrap() - expected).abs() < 1e-9);
+        let message = ssim(&gray(10, 50), &gray(10, 60)).unwrap_err().to_string();
         assert_eq!(message, "setting `picture`: is 10×10, must be at least 11×11");
     }
 }

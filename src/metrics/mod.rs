@@ -3,7 +3,7 @@
 //! | measure | compares with | better is |
 //! |---|---|---|
 //! | [`psnr`], [`ssim`] | the ground truth | more |
-//! | [`lightness_order_error`], [`colour_cast`] | the dark picture | less |
+//! | [`lightness_order_error`], [`color_cast`] | the dark picture | less |
 //! | [`entropy`], [`measure_of_enhancement`] | nothing | more, as long as it is not noise |
 //! | [`mean_luminance`], [`clipped_share`] | nothing | a matter of taste; less |
 
@@ -15,8 +15,8 @@ mod order;
 pub use contrast::{entropy, measure_of_enhancement};
 pub(crate) use exposure::CLIPPED;
 #[cfg(feature = "train")]
-pub(crate) use exposure::colour_shift;
-pub use exposure::{clipped_share, colour_cast, mean_luminance};
+pub(crate) use exposure::color_shift;
+pub use exposure::{clipped_share, color_cast, mean_luminance};
 pub use likeness::{psnr, ssim};
 pub use order::lightness_order_error;
 
@@ -101,7 +101,7 @@ mod tests {
         for error in [psnr(&picture, &other), ssim(&picture, &other)].map(Result::unwrap_err) {
             assert_eq!(message(error), "setting `truth`: is 30×20, the picture 20×30");
         }
-        for error in [lightness_order_error(&picture, &other), colour_cast(&picture, &other)] {
+        for error in [lightness_order_error(&picture, &other), color_cast(&picture, &other)] {
             let expected = "setting `dark`: is 30×20, the picture 20×30";
             assert_eq!(message(error.unwrap_err()), expected);
         }
@@ -115,6 +115,6 @@ mod tests {
         let measures = [entropy, measure_of_enhancement, mean_luminance, clipped_share];
         assert_eq!(measures.map(|measure| measure(&empty)), [0.0; 4]);
         assert_eq!(lightness_order_error(&empty, &empty).unwrap(), 0.0);
-        assert_eq!(colour_cast(&empty, &empty).unwrap(), 0.0);
+        assert_eq!(color_cast(&empty, &empty).unwrap(), 0.0);
     }
 }

@@ -17,7 +17,7 @@ pub struct SelfCalibratorConfig {
 }
 
 impl SelfCalibratorConfig {
-    /// A calibrator with the published random initialisation.
+    /// A calibrator with the published random initialization.
     ///
     /// # Errors
     ///
@@ -51,15 +51,15 @@ impl SelfCalibratorConfig {
 pub struct SelfCalibrator {
     /// From the reflectance to the features.
     pub input_conv: Conv3x3,
-    /// Normalisation of the first features.
+    /// Normalization of the first features.
     pub input_norm: BatchNorm,
     /// The residual block's first convolution.
     pub block_conv_1: Conv3x3,
-    /// The residual block's first normalisation.
+    /// The residual block's first normalization.
     pub block_norm_1: BatchNorm,
     /// The residual block's second convolution.
     pub block_conv_2: Conv3x3,
-    /// The residual block's second normalisation.
+    /// The residual block's second normalization.
     pub block_norm_2: BatchNorm,
     /// From the features to the calibration.
     pub output_conv: Conv3x3,

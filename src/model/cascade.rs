@@ -22,7 +22,7 @@ pub struct SciCascadeConfig {
 }
 
 impl SciCascadeConfig {
-    /// A cascade with the published random initialisation. Seed the device first
+    /// A cascade with the published random initialization. Seed the device first
     /// (`device.seed(…)`) for a reproducible one, and let no other thread draw random numbers on it
     /// meanwhile.
     ///
@@ -35,7 +35,7 @@ impl SciCascadeConfig {
     }
 
     /// As [`init`](Self::init), with the weights that follow from a seed, whatever other threads
-    /// initialise.
+    /// initialize.
     #[cfg(feature = "train")]
     pub(crate) fn init_seeded(&self, seed: u64, device: &Device) -> Result<SciCascade> {
         let _drawing = drawing();

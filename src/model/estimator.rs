@@ -18,7 +18,7 @@ pub struct IlluminationEstimatorConfig {
 }
 
 impl IlluminationEstimatorConfig {
-    /// An estimator with the published random initialisation.
+    /// An estimator with the published random initialization.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ pub struct IlluminationEstimator {
     pub input_conv: Conv3x3,
     /// The residual block's convolution.
     pub block_conv: Conv3x3,
-    /// The residual block's normalisation.
+    /// The residual block's normalization.
     pub block_norm: BatchNorm,
     /// From the features to the illumination.
     pub output_conv: Conv3x3,
@@ -90,7 +90,7 @@ impl IlluminationEstimator {
         (residual + image).clamp(Self::MIN_ILLUMINATION, 1.0)
     }
 
-    /// The weights for inference, with the block's normalisation folded into its convolution.
+    /// The weights for inference, with the block's normalization folded into its convolution.
     ///
     /// # Panics
     /// If the device fails to deliver them.

@@ -1,5 +1,5 @@
-//! The two layers that everything is made of. They are Burn's convolution and batch normalisation
-//! narrowed to what SCI uses, with the published initialisation and PyTorch's statistics.
+//! The two layers that everything is made of. They are Burn's convolution and batch normalization
+//! narrowed to what SCI uses, with the published initialization and PyTorch's statistics.
 
 use crate::ops::functions::{conv3x3, norm_relu};
 use burn::module::{Flag, Module, Param, RunningState};
@@ -47,10 +47,10 @@ impl Conv3x3 {
     }
 }
 
-/// Batch normalisation over `[batch, channels, height, width]` with epsilon 1e-5 and momentum 0.1, and
+/// Batch normalization over `[batch, channels, height, width]` with epsilon 1e-5 and momentum 0.1, and
 /// the ReLU that always follows it in SCI.
 ///
-/// It normalises with the batch's own statistics, and updates the running ones, exactly when the
+/// It normalizes with the batch's own statistics, and updates the running ones, exactly when the
 /// input is on an autodiff device and the module is in training mode; otherwise it uses the running
 /// statistics. The running variance follows the *unbiased* batch variance, as in PyTorch
 /// (`burn::nn::BatchNorm` follows the biased one).
@@ -85,7 +85,7 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises each channel, cuts off what is negative, and adds the residual, if any.
+    /// Normalizes each channel, cuts off what is negative, and adds the residual, if any.
     ///
     /// # Shapes
     /// - `input`, `residual`, output: `[batch, channels, height, width]`
@@ -96,7 +96,7 @@ impl BatchNorm {
         if input.device().is_autodiff() && self.training.is_enabled() {
             return self.forward_train(input, residual);
         }
-        let normalised = relu(batch_norm(
+        let normalized = relu(batch_norm(
             input,
             self.weight.val(),
             self.bias.val(),
@@ -105,8 +105,8 @@ impl BatchNorm {
             Self::EPSILON,
         ));
         match residual {
-            Some(residual) => residual + normalised,
-            None => normalised,
+            Some(residual) => residual + normalized,
+            None => normalized,
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn conv3x3_plain(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>
     conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
 }
 
-/// A ReLU behind a batch normalisation with the batch's own statistics, plus a residual; and the
+/// A ReLU behind a batch normalization with the batch's own statistics, plus a residual; and the
 /// batch's mean and biased variance.
 ///
 /// # Panics
@@ -110,11 +110,11 @@ pub(super) fn norm_relu_plain(
     residual: Option<Tensor<4>>,
     epsilon: f64,
 ) -> (Tensor<4>, [Tensor<1>; 2]) {
-    let normalised = batch_norm_train(image, weight, bias, epsilon);
-    let result = relu(normalised.output);
+    let normalized = batch_norm_train(image, weight, bias, epsilon);
+    let result = relu(normalized.output);
     let result = match residual {
         Some(residual) => residual + result,
         None => result,
     };
-    (result, [normalised.mean, normalised.variance])
+    (result, [normalized.mean, normalized.variance])
 }

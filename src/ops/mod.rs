@@ -23,7 +23,7 @@ use burn::backend::{Backend, backend_extension};
 use cpu::{Network, Weighting};
 use std::sync::{Arc, OnceLock};
 
-/// An estimator's weights for inference, with the block's normalisation folded into its convolution.
+/// An estimator's weights for inference, with the block's normalization folded into its convolution.
 #[derive(Debug)]
 pub(crate) struct FoldedEstimator {
     /// The convolutions into the features, of the block, and out of the features.
@@ -83,7 +83,7 @@ pub(crate) trait SciOps: Backend {
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
-    /// A ReLU behind a batch normalisation with the batch's own statistics, plus the residual if
+    /// A ReLU behind a batch normalization with the batch's own statistics, plus the residual if
     /// `add` says so (otherwise any tensor does): images and residual
     /// `[batch, channels, height, width]`, weight and bias `[channels]`. Gives the result and the
     /// batch's mean and biased variance, which are not differentiable.

@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn normalisation_and_its_gradients(
+    fn normalization_and_its_gradients(
         batch in 1..4usize, channels in 1..18usize, height in 3..90usize, width in 4..90usize,
         add in any::<bool>(), seed in 0..1u64 << 40,
     ) {

@@ -48,18 +48,17 @@ pub(crate) fn find_photos_except(folder: &Path, except: Option<&Path>) -> Result
                 found.photos.push(entry.into_path());
             }
             Ok(_) => {}
-            Err(error) => found.unreadable.push(Error::Read {
-                path: error.path().unwrap_or(folder).to_owned(),
-                reason: error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
-            }),
+            Err(error) => found.unreadable.push(Error::read(
+                error.path().unwrap_or(folder).to_owned(),
+                error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
+            )),
         }
     }
     if !found.photos.is_empty() {
         return Ok(found);
     }
-    Err(found.unreadable.into_iter().next().unwrap_or_else(|| Error::Read {
-        path: folder.to_owned(),
-        reason: format!("there is no photograph in it ({EXPECTED})"),
+    Err(found.unreadable.into_iter().next().unwrap_or_else(|| {
+        Error::read(folder, format!("there is no photograph in it ({EXPECTED})"))
     }))
 }
 
@@ -108,7 +107,7 @@ pub fn plan_jobs(
         plan.jobs.push(Job { input: input.clone(), output: output.to_owned() });
     } else if !output.is_dir() && is_photo(output) {
         let reason = "several results need a folder, not a file".to_owned();
-        return Err(Error::Write { path: output.to_owned(), reason });
+        return Err(Error::write(output, reason));
     } else {
         let results = output.canonicalize().ok();
         for input in inputs {
@@ -192,7 +191,7 @@ fn settle_collisions(jobs: &mut Vec<Job>) -> Result<()> {
     let inputs: HashSet<_> = jobs.iter().map(|job| real(&job.input)).collect();
     let mut outputs = HashMap::new();
     for job in jobs {
-        let refused = |reason: String| Error::Write { path: job.output.clone(), reason };
+        let refused = |reason: String| Error::write(&job.output, reason);
         let output = real(&job.output);
         if inputs.contains(&output) {
             return Err(refused("it is one of the inputs".to_owned()));

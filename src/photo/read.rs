@@ -1,5 +1,5 @@
 use super::files::EXPECTED;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use burn::config::Config;
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::jpeg::JpegDecoder;
@@ -23,7 +23,7 @@ pub struct Photo {
     /// photograph that was read, the orientation is *upright* and the thumbnail is not linked any
     /// more, since neither would be true of the pixels. That of a TIFF is not read.
     pub exif: Option<Vec<u8>>,
-    /// The ICC profile: which colours the levels stand for.
+    /// The ICC profile: which colors the levels stand for.
     pub icc: Option<Vec<u8>>,
 }
 
@@ -37,7 +37,7 @@ impl From<DynamicImage> for Photo {
 #[derive(Config, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
     /// The most bytes that the pixels of a photograph may take: width times height times 1 (8-bit
-    /// grey) to 16 (floating point RGBA). Decoders need memory beside that.
+    /// gray) to 16 (floating point RGBA). Decoders need memory beside that.
     #[config(default = "1 << 30")]
     pub max_bytes: u64,
 }
@@ -62,7 +62,7 @@ pub fn open_photo(path: impl AsRef<Path>) -> Result<Photo> {
 /// As [`open_photo`].
 pub fn open_photo_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Photo> {
     let path = path.as_ref();
-    let failed = |error: ImageError| read_error(path, Error::first_line(error));
+    let failed = |error: ImageError| read_error(path, error);
     let limit = options.max_bytes;
     let mut limits = Limits::default();
     limits.max_alloc = Some(limit);
@@ -92,19 +92,19 @@ pub(crate) fn photo_size(path: &Path) -> Result<(u32, u32)> {
     let mut decoder = decoder(path, Limits::default())?;
     let (width, height) = decoder.dimensions();
     let orientation = decoder.orientation();
-    Ok(match orientation.map_err(|error| read_error(path, Error::first_line(error)))? {
+    Ok(match orientation.map_err(|error| read_error(path, error))? {
         Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
         _ => (width, height),
     })
 }
 
-fn read_error(path: &Path, reason: impl Into<String>) -> Error {
-    Error::Read { path: path.to_owned(), reason: reason.into() }
+fn read_error(path: &Path, cause: impl Into<Cause>) -> Error {
+    Error::read(path, cause)
 }
 
 /// Opens a photograph's file and reads its header.
 fn decoder(path: &Path, limits: Limits) -> Result<Box<dyn ImageDecoder>> {
-    let failed = |error: std::io::Error| read_error(path, error.to_string());
+    let failed = |error: std::io::Error| read_error(path, error);
     if path.is_dir() {
         return Err(read_error(path, "it is a folder"));
     }
@@ -134,14 +134,14 @@ fn decoder(path: &Path, limits: Limits) -> Result<Box<dyn ImageDecoder>> {
             return Err(read_error(path, format!("its format is {name}, expected {EXPECTED}")));
         }
     };
-    decoder.map_err(|error| read_error(path, Error::first_line(error)))
+    decoder.map_err(|error| read_error(path, error))
 }
 
 fn boxed<'a>(decoder: impl ImageDecoder + 'a) -> Box<dyn ImageDecoder + 'a> {
     Box::new(decoder)
 }
 
-/// Goes through a JPEG to its end marker, since the decoder fills with grey what is missing.
+/// Goes through a JPEG to its end marker, since the decoder fills with gray what is missing.
 fn find_jpeg_end(jpeg: &mut (impl BufRead + Seek)) -> IoResult<()> {
     loop {
         // From one segment to the next, or through compressed data.

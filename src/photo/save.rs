@@ -94,13 +94,13 @@ impl FromStr for PngCompression {
 /// | 16 bits | yes | yes | 8 | 8 | 8 |
 /// | floating point | 16 bits | yes | 8 bits | 8 bits | 8 bits |
 /// | alpha | yes | yes | yes | yes | left out |
-/// | grey | yes | yes | RGB | palette | yes |
-/// | grey with alpha | yes | RGBA | RGBA | RGBA | grey |
+/// | gray | yes | yes | RGB | palette | yes |
+/// | gray with alpha | yes | RGBA | RGBA | RGBA | gray |
 /// | EXIF data | yes | left out | yes | left out | up to 65527 bytes |
 /// | ICC profile | yes | yes | yes | left out | yes |
 ///
 /// Levels are rounded to nearest. A profile that is not for the kind of pixels that are written,
-/// RGB or grey, is left out in every format, such as that of a CMYK photograph.
+/// RGB or gray, is left out in every format, such as that of a CMYK photograph.
 ///
 /// # Errors
 ///
@@ -152,8 +152,8 @@ fn encode(photo: &Photo, format: ImageFormat, mut encoder: impl ImageEncoder) ->
         let _ = encoder.set_exif_metadata(exif.clone());
     }
     let pixels = storable(&photo.pixels, format);
-    let grey = !pixels.color().has_color() && format != ImageFormat::WebP;
-    let space: &[u8] = if grey { b"GRAY" } else { b"RGB " };
+    let gray = !pixels.color().has_color() && format != ImageFormat::WebP;
+    let space: &[u8] = if gray { b"GRAY" } else { b"RGB " };
     if let Some(icc) = &photo.icc
         && icc.get(16..20) == Some(space)
     {

@@ -1,7 +1,7 @@
 //! The three file formats, as lists of named tensors.
 
 use super::names;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::file;
 use burn::module::Module;
 use burn::store::pytorch::PytorchReader;
@@ -55,16 +55,16 @@ pub(super) struct Stored {
 
 pub(super) fn read(path: &Path) -> Result<Stored> {
     let format = Format::of(path)?;
-    let unreadable =
-        |error: std::io::Error| Error::Read { path: path.to_owned(), reason: error.to_string() };
+    let unreadable = |error: std::io::Error| Error::read(path, error);
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(Error::Read { path: path.to_owned(), reason: "not a file".to_owned() });
+        return Err(Error::read(path, "not a file"));
     }
-    let malformed =
-        |reason: String| Error::Malformed { path: path.to_owned(), format: format.name(), reason };
+    let malformed = |cause: Cause| Error::malformed(path, format.name(), cause);
     if metadata.len() > MAX_FILE_SIZE {
-        return Err(malformed(format!("{} bytes are too many for an SCI model", metadata.len())));
+        return Err(malformed(
+            format!("{} bytes are too many for an SCI model", metadata.len()).into(),
+        ));
     }
     let tensors = match format {
         // This reader opens the file itself.
@@ -91,25 +91,25 @@ fn sort((tensors, blocks): (Vec<burn_pack::Tensor>, [Option<usize>; 2])) -> Stor
 }
 
 /// The tensors, and the block counts where they are not in the tensors' names.
-type Tensors = std::result::Result<(Vec<burn_pack::Tensor>, [Option<usize>; 2]), String>;
+type Tensors = std::result::Result<(Vec<burn_pack::Tensor>, [Option<usize>; 2]), Cause>;
 
 /// Under which names a burnpack file's metadata has the block counts.
 const BLOCKS: [&str; 2] = ["sci.estimator.blocks", "sci.calibrator.blocks"];
 
 fn read_pytorch(path: &Path) -> Tensors {
-    let reader = PytorchReader::new(path).map_err(Error::first_line)?;
+    let reader = PytorchReader::new(path).map_err(Cause::from)?;
     Ok((reader.into_tensors().into_values().map(bridge::from_pytorch).collect(), [None; 2]))
 }
 
 fn read_burnpack(bytes: Vec<u8>) -> Tensors {
     let reader = burn_pack::Reader::from_bytes(Bytes::from_bytes_vec(bytes));
-    let reader = reader.map_err(Error::first_line)?;
+    let reader = reader.map_err(Cause::from)?;
     let blocks = BLOCKS.map(|key| reader.metadata().get(key)?.parse().ok());
-    Ok((reader.into_tensors().map_err(Error::first_line)?, blocks))
+    Ok((reader.into_tensors().map_err(Cause::from)?, blocks))
 }
 
 fn read_safetensors(bytes: &[u8]) -> Tensors {
-    let file = SafeTensors::deserialize(bytes).map_err(Error::first_line)?;
+    let file = SafeTensors::deserialize(bytes).map_err(Cause::from)?;
     let tensors = file.iter().filter_map(|(name, view)| {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,
@@ -143,10 +143,7 @@ pub(super) fn write_burnpack<M: Module>(module: &M, blocks: [usize; 2], path: &P
 }
 
 pub(super) fn write_safetensors(tensors: Vec<(String, TensorData)>, path: &Path) -> Result<()> {
-    let failed = |error: safetensors::SafeTensorError| Error::Write {
-        path: path.to_owned(),
-        reason: Error::first_line(error),
-    };
+    let failed = |error: safetensors::SafeTensorError| Error::write(path, error);
     let tensors: Vec<_> = tensors
         .into_iter()
         .map(|(name, data)| (name, data.try_cast_as::<f32>().expect("floats become floats")))

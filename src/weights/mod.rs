@@ -16,7 +16,7 @@ mod presets;
 #[cfg(feature = "presets")]
 pub use presets::Preset;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 use crate::model::{
     IlluminationEstimator, IlluminationEstimatorConfig, SciCascade, SciCascadeConfig,
 };
@@ -86,7 +86,7 @@ impl IlluminationEstimator {
     }
 }
 
-/// Replaces every tensor of a freshly initialised module, whose place in a cascade is `root` and
+/// Replaces every tensor of a freshly initialized module, whose place in a cascade is `root` and
 /// whose estimator and calibrator, if it has them, apply their block `blocks` times.
 fn load<M: Module>(
     mut module: M,
@@ -127,11 +127,11 @@ fn load<M: Module>(
             });
         }
         let data = bridge::to_data(&tensor)
-            .map_err(|error| bad(format!("cannot be read: {}", Error::first_line(error))))?;
+            .map_err(|error| bad(format!("cannot be read: {}", brief(error))))?;
         let values = data
             .try_cast_as::<f32>()
             .and_then(|data| data.try_into_vec::<f32>())
-            .map_err(|error| bad(format!("cannot be read: {}", Error::first_line(error))))?;
+            .map_err(|error| bad(format!("cannot be read: {}", brief(error))))?;
         if let Some(value) = values.iter().find(|value| !value.is_finite()) {
             return Err(bad(format!("holds a value of {value}")));
         }

@@ -3,7 +3,7 @@
 /// Where the estimator stands in a cascade.
 pub(super) const ESTIMATOR: &str = "estimator.";
 
-/// Field paths in [`SciCascade`](crate::SciCascade), and names in the authors' `Network`.
+/// Field paths in [`SciCascade`](crate::model::SciCascade), and names in the authors' `Network`.
 const LAYERS: [(&str, &str); 11] = [
     ("estimator.input_conv", "enhance.in_conv.0"),
     ("estimator.block_conv", "enhance.conv.0"),

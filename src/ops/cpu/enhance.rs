@@ -2,7 +2,7 @@
 //!
 //! The image is walked in bands, one to a thread; in a band every row of every layer is computed
 //! once, and only the few rows that the next layer needs are kept. Nothing but the input and the
-//! output leaves the cache. A band computes its neighbours' edge rows again, so that no band waits
+//! output leaves the cache. A band computes its neighbors' edge rows again, so that no band waits
 //! for another, and what comes out does not depend on where the bands are.
 
 use super::super::Weights;
@@ -21,7 +21,7 @@ const G: usize = 3;
 /// Columns that are computed together, which bounds the working memory of a thread.
 const STRIP: usize = 2048;
 
-/// An estimator's weights, ready for the kernel: the batch normalisation is folded into the block's
+/// An estimator's weights, ready for the kernel: the batch normalization is folded into the block's
 /// convolution. The channels are filled up to a multiple of three with zeros.
 #[derive(Debug)]
 pub(crate) struct Network {

@@ -1,4 +1,4 @@
-//! Batch normalisation with a ReLU behind it, and its gradients. A channel belongs to one thread,
+//! Batch normalization with a ReLU behind it, and its gradients. A channel belongs to one thread,
 //! which finds its plane in the cache when it comes back to it.
 
 use super::simd::arch;
@@ -29,7 +29,7 @@ fn plane_of(values: &[f32], index: usize, plane: usize) -> &[f32] {
     &values[index * plane..(index + 1) * plane]
 }
 
-/// How a channel is normalised: `scale · x + shift`, where the batch has mean 0 and variance 1 in
+/// How a channel is normalized: `scale · x + shift`, where the batch has mean 0 and variance 1 in
 /// `(x − mean) · rate`.
 #[derive(Clone, Copy)]
 struct Channel {
@@ -138,9 +138,9 @@ impl WithSimd for Squares<'_> {
             let mut sum = simd.splat_f32s(0.0);
             let mut tail = 0.0;
             if let Some(mean) = mean {
-                let centre = simd.splat_f32s(mean);
+                let center = simd.splat_f32s(mean);
                 for vector in vectors {
-                    let difference = simd.sub_f32s(*vector, centre);
+                    let difference = simd.sub_f32s(*vector, center);
                     sum = simd.mul_add_e_f32s(difference, difference, sum);
                 }
                 for value in rest {
@@ -192,7 +192,7 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// The sums of the gradient behind the ReLU, and of it times the normalised value.
+/// The sums of the gradient behind the ReLU, and of it times the normalized value.
 struct Sums<'a> {
     values: &'a [f32],
     gradient: &'a [f32],
@@ -239,7 +239,7 @@ struct Backward<'a> {
     values: &'a [f32],
     gradient: &'a [f32],
     channel: Channel,
-    /// Of the gradient behind the ReLU, and of it times the normalised value.
+    /// Of the gradient behind the ReLU, and of it times the normalized value.
     means: [f32; 2],
     result: &'a mut [f32],
 }
@@ -254,8 +254,8 @@ impl WithSimd for Backward<'_> {
         let values = self.values.iter().zip(self.gradient);
         for (result, (value, gradient)) in self.result.iter_mut().zip(values) {
             let passed = if value * scale + shift > 0.0 { *gradient } else { 0.0 };
-            let normalised = (value - mean) * rate;
-            *result = scale * (passed - mean_gradient - normalised * mean_product);
+            let normalized = (value - mean) * rate;
+            *result = scale * (passed - mean_gradient - normalized * mean_product);
         }
     }
 }

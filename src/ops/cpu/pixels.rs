@@ -6,7 +6,7 @@ use super::enhance::Band;
 use image::{Luma, LumaA, Pixel, Rgb, Rgba};
 use std::ops::Range;
 
-/// A pixel type that is enhanced without a detour: RGB and grey, with and without alpha (which is
+/// A pixel type that is enhanced without a detour: RGB and gray, with and without alpha (which is
 /// kept), of 8 or 16 bits.
 pub trait EnhancePixel: Pixel<Subpixel: Send + Sync> + sealed::Rows {}
 
@@ -99,7 +99,7 @@ fn levels<T: Level>(levels: &mut [[T; CHUNK]; 3], planes: [&[f32]; 3], pixels: R
     }
 }
 
-/// The luma (ITU-R BT.601) of what the network makes of a grey picture.
+/// The luma (ITU-R BT.601) of what the network makes of a gray picture.
 #[inline(always)]
 fn luma(red: f32, green: f32, blue: f32) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue

@@ -48,7 +48,7 @@ impl Ring {
     }
 
     /// The row `offset` below `y` (above, if negative) in an image of `height` rows; zeros outside.
-    pub(crate) fn neighbour(&self, y: usize, offset: isize, height: usize) -> &[f32] {
+    pub(crate) fn neighbor(&self, y: usize, offset: isize, height: usize) -> &[f32] {
         match y.checked_add_signed(offset) {
             Some(y) if y < height => self.row(y),
             _ => &self.data[self.zeros..self.zeros + self.row],
@@ -57,7 +57,7 @@ impl Ring {
 
     /// Rows `y − 1`, `y` and `y + 1`.
     pub(crate) fn around(&self, y: usize, height: usize) -> [&[f32]; 3] {
-        [-1, 0, 1].map(|offset| self.neighbour(y, offset, height))
+        [-1, 0, 1].map(|offset| self.neighbor(y, offset, height))
     }
 }
 

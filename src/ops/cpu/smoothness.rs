@@ -1,4 +1,4 @@
-//! The smoothness loss and its gradients, fused: every pixel looks at its 24 neighbours once, and no
+//! The smoothness loss and its gradients, fused: every pixel looks at its 24 neighbors once, and no
 //! weight is stored. (Each pair of pixels is seen from both ends, which the loss counts anyway; so
 //! every pixel's gradient is its own, and no thread waits for another.)
 
@@ -12,15 +12,15 @@ const ROWS: usize = 32;
 /// Rows and columns to each side of a pixel.
 const REACH: usize = 2;
 
-/// How the colours are made of the input, and what they weigh.
+/// How the colors are made of the input, and what they weigh.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Weighting {
-    /// One row for each colour of the input, one column for each of the result.
+    /// One row for each color of the input, one column for each of the result.
     pub(crate) matrix: [[f32; 3]; 3],
-    /// Added to each colour. It matters where the converted are neighbours in memory: there, two
-    /// pixels that are compared may be different colours.
+    /// Added to each color. It matters where the converted are neighbors in memory: there, two
+    /// pixels that are compared may be different colors.
     pub(crate) offset: [f32; 3],
-    /// Whether the three inputs of a conversion are a pixel's channels, or neighbours in memory.
+    /// Whether the three inputs of a conversion are a pixel's channels, or neighbors in memory.
     pub(crate) per_pixel: bool,
     pub(crate) sigma: f32,
 }
@@ -45,26 +45,26 @@ pub(crate) fn smoothness(
         true => convert_planes(values, plane, matrix, offset),
         false => convert_triples(values, matrix, offset),
     };
-    let colour = convert(input, weighting.matrix, weighting.offset);
+    let color = convert(input, weighting.matrix, weighting.offset);
 
-    let mut colour_gradient = vec![0.0; colour.len()];
-    let mut gradient = vec![0.0; colour.len()];
+    let mut color_gradient = vec![0.0; color.len()];
+    let mut gradient = vec![0.0; color.len()];
     let size = [height, width];
-    let losses: Vec<f64> = bands(&mut colour_gradient, 3, size, ROWS)
+    let losses: Vec<f64> = bands(&mut color_gradient, 3, size, ROWS)
         .into_par_iter()
         .zip(bands(&mut gradient, 3, size, ROWS))
         .enumerate()
-        .map(|(index, (colour_gradient, illumination_gradient))| {
+        .map(|(index, (color_gradient, illumination_gradient))| {
             let (image, band) = (index / height.div_ceil(ROWS), index % height.div_ceil(ROWS));
             let image = image * 3 * plane..(image + 1) * 3 * plane;
             arch().dispatch(Band {
                 size,
-                colour: &colour[image.clone()],
+                color: &color[image.clone()],
                 illumination: &illumination[image],
                 top: band * ROWS,
                 batch,
                 sigma: weighting.sigma,
-                colour_gradient,
+                color_gradient,
                 illumination_gradient,
             })
         })
@@ -74,7 +74,7 @@ pub(crate) fn smoothness(
     let transposed = std::array::from_fn(|i| [a[i], b[i], c[i]]);
     Smoothness {
         loss: losses.iter().sum::<f64>() as f32,
-        input: convert(&colour_gradient, transposed, [0.0; 3]),
+        input: convert(&color_gradient, transposed, [0.0; 3]),
         illumination: gradient,
     }
 }
@@ -115,12 +115,12 @@ fn convert_planes(
 /// Some rows of an image, from `top` on.
 struct Band<'a> {
     size: [usize; 2],
-    colour: &'a [f32],
+    color: &'a [f32],
     illumination: &'a [f32],
     top: usize,
     batch: usize,
     sigma: f32,
-    colour_gradient: Vec<&'a mut [f32]>,
+    color_gradient: Vec<&'a mut [f32]>,
     illumination_gradient: Vec<&'a mut [f32]>,
 }
 
@@ -132,10 +132,10 @@ impl WithSimd for Band<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) -> f64 {
         let [height, width] = self.size;
         let pitch = pitch(width, S::F32_LANES);
-        // Three channels of colour, then three of illumination.
+        // Three channels of color, then three of illumination.
         let mut rows = Ring::default();
         rows.reset(2 * REACH + 1, 6, pitch);
-        // One where there is a pixel, so that neighbours outside count nothing.
+        // One where there is a pixel, so that neighbors outside count nothing.
         let mut inside = vec![0.0; pitch];
         inside[LEFT..LEFT + width].fill(1.0);
         let mut gradients = vec![0.0; 6 * pitch];
@@ -147,7 +147,7 @@ impl WithSimd for Band<'_> {
                 let row = rows.row_mut(next);
                 for channel in 0..3 {
                     let from = (channel * height + next) * width;
-                    for (plane, values) in [(0, self.colour), (3, self.illumination)] {
+                    for (plane, values) in [(0, self.color), (3, self.illumination)] {
                         row[(plane + channel) * pitch + LEFT..][..width]
                             .copy_from_slice(&values[from..from + width]);
                     }
@@ -158,7 +158,7 @@ impl WithSimd for Band<'_> {
             let from = (y - self.top) * width;
             for channel in 0..3 {
                 let of = |plane: usize| &gradients[(plane + channel) * pitch + LEFT..][..width];
-                self.colour_gradient[channel][from..from + width].copy_from_slice(of(0));
+                self.color_gradient[channel][from..from + width].copy_from_slice(of(0));
                 self.illumination_gradient[channel][from..from + width].copy_from_slice(of(3));
             }
         }
@@ -183,13 +183,13 @@ impl Band<'_> {
         // Turns any difference but zero into one with a size of at least 1.
         let huge = simd.splat_f32s(3e38);
         let decay = simd.splat_f32s(-0.5 / (self.sigma * self.sigma));
-        let centre = rows.row(y);
+        let center = rows.row(y);
         let mut loss = zero;
         for x in (0..width).step_by(S::F32_LANES) {
             let at = |channel: usize| channel * pitch + LEFT + x;
             let mut here = [zero; 6];
             for (channel, here) in here.iter_mut().enumerate() {
-                [*here] = load::<S, 1>(centre, at(channel));
+                [*here] = load::<S, 1>(center, at(channel));
             }
             let mut gradient = [zero; 6];
             let mut tile_loss = zero;
@@ -213,8 +213,8 @@ impl Band<'_> {
                     let mut distance = zero;
                     let mut change = zero;
                     for channel in 0..3 {
-                        let colour = difference[channel];
-                        distance = simd.mul_add_e_f32s(colour, colour, distance);
+                        let color = difference[channel];
+                        distance = simd.mul_add_e_f32s(color, color, distance);
                         change = simd.add_f32s(change, simd.abs_f32s(difference[3 + channel]));
                     }
                     let weight = exp(simd, simd.mul_f32s(distance, decay));
@@ -233,7 +233,7 @@ impl Band<'_> {
                     }
                 }
             }
-            // Where the last tile goes over the edge, its centre is no pixel.
+            // Where the last tile goes over the edge, its center is no pixel.
             let [real] = load::<S, 1>(inside, LEFT + x);
             loss = simd.mul_add_e_f32s(tile_loss, real, loss);
             // Each pair counts twice; the derivative of the exponent brings 2·decay.

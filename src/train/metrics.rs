@@ -1,10 +1,10 @@
 //! What is measured while training, as Burn's engine wants it.
 
 use super::watch::Halt;
-use crate::data::Origin;
 use crate::error::{Error, Result};
-use crate::metrics::{CLIPPED, colour_shift};
+use crate::metrics::{CLIPPED, color_shift};
 use crate::photo::tensor_to_photo;
+use crate::train::data::Origin;
 use burn::tensor::{ExecutionError, Tensor, TensorReadError};
 use burn::train::ItemLazy;
 use burn::train::metric::{
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What a training step measures. Sums over the stages, means over the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepValues {
-    /// What is minimised.
+    /// What is minimized.
     pub loss: f64,
     /// The fidelity, without its weight.
     pub fidelity: f64,
@@ -55,9 +55,9 @@ pub struct PhotoMetrics {
     pub luminance: f64,
     /// The share of its pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
     pub clipped: f64,
-    /// How far the colours have shifted: each channel's mean over the mean of all three, against
+    /// How far the colors have shifted: each channel's mean over the mean of all three, against
     /// the same of the dark photograph; the largest relative change of the three. 0 is none.
-    pub colour_cast: f64,
+    pub color_cast: f64,
 }
 
 impl PhotoMetrics {
@@ -91,8 +91,8 @@ impl Measurable for PhotoMetrics {
         let eight = "eight values";
         let (&[luminance, clipped], means) = values.split_first_chunk().expect(eight);
         let (&dark, bright) = means.split_first_chunk().expect(eight);
-        let colour_cast = colour_shift(bright.try_into().expect(eight), dark);
-        Self { luminance, clipped, colour_cast }
+        let color_cast = color_shift(bright.try_into().expect(eight), dark);
+        Self { luminance, clipped, color_cast }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a training tells those who watch it, and how it is ended.
 
 use super::run::EpochMetrics;
-use crate::data::OnRefused;
 use crate::error::Error;
+use crate::train::data::OnRefused;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::MetricDefinition;
 use burn::train::renderer::{

@@ -1,6 +1,6 @@
-use super::step::OptimiserConfig;
-use crate::data::{Darken, SamplingConfig};
-use crate::error::{Error, Result};
+use super::data::{Darken, SamplingConfig};
+use super::step::OptimizerConfig;
+use crate::error::{Error, Result, brief};
 use crate::loss::SciLossConfig;
 use crate::model::SciCascadeConfig;
 use burn::config::Config;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Every setting of a training; [`train`](crate::train) runs it. The defaults are the published ones.
+/// Every setting of a training; [`train`](crate::train::train()) runs it. The defaults are the published ones.
 #[derive(Config, Debug, PartialEq)]
 pub struct TrainingConfig {
     /// The folder of dark photographs, subfolders included.
@@ -21,9 +21,9 @@ pub struct TrainingConfig {
     /// The loss.
     #[config(default = "SciLossConfig::new()")]
     pub loss: SciLossConfig,
-    /// The optimiser.
-    #[config(default = "OptimiserConfig::new()")]
-    pub optimiser: OptimiserConfig,
+    /// The optimizer.
+    #[config(default = "OptimizerConfig::new()")]
+    pub optimizer: OptimizerConfig,
     /// What is taken of each photograph.
     #[config(default = "SamplingConfig::new()")]
     pub sampling: SamplingConfig,
@@ -53,17 +53,12 @@ impl TrainingConfig {
     /// exist or has another type.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::Read { path: path.to_owned(), reason: error.to_string() })?;
-        Self::parse(&text).map_err(|reason| Error::Malformed {
-            path: path.to_owned(),
-            format: "configuration",
-            reason,
-        })
+        let text = std::fs::read_to_string(path).map_err(|error| Error::read(path, error))?;
+        Self::parse(&text).map_err(|reason| Error::malformed(path, "configuration", reason))
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let given: Value = serde_json::from_str(text).map_err(Error::first_line)?;
+        let given: Value = serde_json::from_str(text).map_err(brief)?;
         if !given.is_object() {
             return Err("it is no object with settings".to_owned());
         }
@@ -72,9 +67,8 @@ impl TrainingConfig {
             settings["sampling"]["darken"] = to_value(&Darken::new([0.0; 2]));
         }
         overlay(&mut settings, given, "")?;
-        serde_path_to_error::deserialize(settings).map_err(|error| {
-            format!("setting `{}`: {}", error.path(), Error::first_line(error.inner()))
-        })
+        serde_path_to_error::deserialize(settings)
+            .map_err(|error| format!("setting `{}`: {}", error.path(), brief(error.inner())))
     }
 
     /// Writes the configuration as JSON.
@@ -197,17 +191,17 @@ mod tests {
         assert_eq!(message, "no setting `loss.fidelity`");
         let message = refused(r#"{"sampling": {"darken": {"stops": [2, 4], "iso": 3}}}"#);
         assert_eq!(message, "no setting `sampling.darken.iso`");
-        let message = refused(r#"{"optimiser": {"learning_rate": "fast"}}"#);
-        assert!(message.starts_with("setting `optimiser.learning_rate`"), "{message}");
+        let message = refused(r#"{"optimizer": {"learning_rate": "fast"}}"#);
+        assert!(message.starts_with("setting `optimizer.learning_rate`"), "{message}");
         assert!(refused("[1]").contains("no object"));
         assert!(!refused("{").contains('\n'));
     }
 
     #[test]
     fn another_training_is_told_by_the_setting() {
-        let other = config().with_optimiser(OptimiserConfig::new().with_learning_rate(1e-3));
+        let other = config().with_optimizer(OptimizerConfig::new().with_learning_rate(1e-3));
         let (name, ours, theirs) = config().difference(&other).unwrap();
-        assert_eq!([&*name, &*ours, &*theirs], ["optimiser.learning_rate", "0.0003", "0.001"]);
+        assert_eq!([&*name, &*ours, &*theirs], ["optimizer.learning_rate", "0.0003", "0.001"]);
         assert_eq!(config().difference(&config().with_epochs(1)), None);
     }
 

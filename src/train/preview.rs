@@ -104,9 +104,9 @@ impl Canvas {
         Ok(())
     }
 
-    fn level(&mut self, y: i32, right: i32, colour: Rgb888) -> Result<(), Infallible> {
+    fn level(&mut self, y: i32, right: i32, color: Rgb888) -> Result<(), Infallible> {
         let line = Line::new(Point::new(MARGIN, y), Point::new(right, y));
-        line.into_styled(PrimitiveStyle::with_stroke(colour, 1)).draw(self)
+        line.into_styled(PrimitiveStyle::with_stroke(color, 1)).draw(self)
     }
 }
 
@@ -124,11 +124,11 @@ impl DrawTarget for Canvas {
     where
         I: IntoIterator<Item = Pixel<Rgb888>>,
     {
-        for Pixel(Point { x, y }, colour) in pixels {
+        for Pixel(Point { x, y }, color) in pixels {
             if let (Ok(x), Ok(y)) = (x.try_into(), y.try_into())
                 && let Some(pixel) = self.0.get_pixel_mut_checked(x, y)
             {
-                *pixel = Rgb([colour.r(), colour.g(), colour.b()]);
+                *pixel = Rgb([color.r(), color.g(), color.b()]);
             }
         }
         Ok(())

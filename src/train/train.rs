@@ -1,12 +1,12 @@
 use super::config::TrainingConfig;
+use super::data::{Held, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use super::metrics::{Average, Finite, PhotoMetrics, Pictures, StepValues};
 use super::run::{
-    BrightEnough, CLIPPED, COLOUR_CAST, EpochMetrics, FIDELITY, GRADIENT_NORM, KeepBest, LOSS,
+    BrightEnough, CLIPPED, COLOR_CAST, EpochMetrics, FIDELITY, GRADIENT_NORM, KeepBest, LOSS,
     LUMINANCE, Recorder, Run, RunFolder, SMOOTHNESS, SharedHistory, locked,
 };
 use super::step::Training;
 use super::watch::{Halt, TrainingEvent, Watch};
-use crate::data::{Held, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use crate::error::{Error, Result};
 use crate::model::SciCascade;
 use burn::data::dataloader::DataLoader;
@@ -39,7 +39,7 @@ pub struct Trained {
 /// its last checkpoint when it is [resumed](Run::Resume); on one CPU device it ends with the same
 /// weights, bit for bit, as if nothing had happened.
 ///
-/// `devices` is Burn's: one device; several of which one optimises with the mean of their
+/// `devices` is Burn's: one device; several of which one optimizes with the mean of their
 /// gradients; or distributed data parallel.
 ///
 /// Returns `None` where the training was ended from the dashboard. It can be resumed. The photographs
@@ -47,7 +47,8 @@ pub struct Trained {
 ///
 /// ```no_run
 /// use sci_burn::burn::train::ExecutionStrategy;
-/// use sci_burn::{Run, SamplingConfig, TrainingConfig, Watch, open_device, train};
+/// use sci_burn::open_device;
+/// use sci_burn::train::{Run, SamplingConfig, TrainingConfig, Watch, train};
 ///
 /// let sampling = SamplingConfig::new().with_crop(Some([600, 400]));
 /// let config = TrainingConfig::new("my/night/photographs".into())
@@ -81,12 +82,12 @@ pub fn train(
     };
     if data.training.len() < replicas {
         let reason = format!("only {} photographs for {replicas} devices", data.training.len());
-        return Err(Error::Read { path: config.data.clone(), reason });
+        return Err(Error::read(&config.data, reason));
     }
     let cascade = config.model.init_seeded(config.seed, &device)?;
-    // Where one device optimises for several, Burn hands it the sum of their gradients.
+    // Where one device optimizes for several, Burn hands it the sum of their gradients.
     let summed = if matches!(devices, ExecutionStrategy::MultiDevice(..)) { replicas } else { 1 };
-    let learner = config.optimiser.learner_for(cascade, config.loss.init()?, summed)?;
+    let learner = config.optimizer.learner_for(cascade, config.loss.init()?, summed)?;
 
     let folder = run.begin(config, &data.training.names())?;
     let checkpoint = folder.last_checkpoint()?;
@@ -178,9 +179,7 @@ impl Session<'_> {
             .metric_train(Finite { halt: halt.clone() })
             .metric_valid_numeric(Average::new(LUMINANCE, |photo: &PhotoMetrics| photo.luminance))
             .metric_valid_numeric(Average::new(CLIPPED, |photo: &PhotoMetrics| photo.clipped))
-            .metric_valid_numeric(Average::new(COLOUR_CAST, |photo: &PhotoMetrics| {
-                photo.colour_cast
-            }))
+            .metric_valid_numeric(Average::new(COLOR_CAST, |photo: &PhotoMetrics| photo.color_cast))
             .metric_valid(pictures);
         if let Some(target) = target {
             engine = engine.early_stopping(BrightEnough { history: self.history.clone(), target });
@@ -202,7 +201,7 @@ impl Session<'_> {
     /// The model of a checkpoint.
     fn model_of(&self, epoch: usize, device: &Device) -> Result<SciCascade> {
         let network = self.config.model.init(device)?;
-        let learner = self.config.optimiser.learner(network, self.config.loss.init()?)?;
+        let learner = self.config.optimizer.learner(network, self.config.loss.init()?)?;
         let record = self.folder.model_record(epoch)?;
         Ok(learner.model().load_record(record).network.valid())
     }
@@ -225,11 +224,10 @@ impl Session<'_> {
     fn error(&self, error: &TrainingError) -> Error {
         match error {
             TrainingError::Dataset(error) => loading_error(error),
-            TrainingError::Checkpoint(error) => Error::Write {
-                path: self.folder.path.join("checkpoint"),
-                reason: Error::first_line(error),
-            },
-            error => Error::execution(error),
+            TrainingError::Checkpoint(error) => {
+                Error::write(self.folder.path.join("checkpoint"), error.to_string())
+            }
+            error => Error::execution(error.to_string()),
         }
     }
 }

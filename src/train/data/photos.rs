@@ -134,13 +134,13 @@ impl PhotoSet {
         set.photos.retain(|photo| fits(photo, least_size).map_err(|e| on_refused(e)).is_ok());
         match (0..set.len()).any(|index| set.read(index).is_some()) {
             true => Ok(set),
-            false => Err(Error::Read {
-                path: source.to_owned(),
-                reason: match found {
+            false => Err(Error::read(
+                source,
+                match found {
                     1 => "the photograph in it cannot be used".to_owned(),
                     _ => format!("none of the {found} photographs in it can be used"),
                 },
-            }),
+            )),
         }
     }
 
@@ -228,12 +228,10 @@ fn fits(photo: &Path, least_size: [usize; 2]) -> Result<()> {
 fn large_enough(photo: &Path, (width, height): (u32, u32), least: [usize; 2]) -> Result<()> {
     let [least_width, least_height] = least;
     if (width as usize) < least_width || (height as usize) < least_height {
-        return Err(Error::Read {
-            path: photo.to_owned(),
-            reason: format!(
-                "is {width}×{height} pixels, smaller than {least_width}×{least_height}"
-            ),
-        });
+        return Err(Error::read(
+            photo,
+            format!("is {width}×{height} pixels, smaller than {least_width}×{least_height}"),
+        ));
     }
     Ok(())
 }

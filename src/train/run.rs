@@ -4,7 +4,7 @@ use super::config::TrainingConfig;
 use super::metrics::Pictures;
 use super::preview;
 use super::watch::{Halt, Listener, TrainingEvent};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result, brief};
 use crate::file;
 use crate::photo::save_photo;
 use burn::optim::OptimizerRecord;
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct EpochMetrics {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// What is minimised, summed over the stages.
+    /// What is minimized, summed over the stages.
     pub loss: f64,
     /// The fidelity, without its weight, summed over the stages.
     pub fidelity: f64,
@@ -40,8 +40,8 @@ pub struct EpochMetrics {
     pub luminance: f64,
     /// The share of their pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
     pub clipped: f64,
-    /// How far their colours have shifted; see [`PhotoMetrics`](crate::PhotoMetrics).
-    pub colour_cast: f64,
+    /// How far their colors have shifted; see [`PhotoMetrics`](crate::train::PhotoMetrics).
+    pub color_cast: f64,
 }
 
 pub(super) const LOSS: &str = "Loss";
@@ -50,7 +50,7 @@ pub(super) const SMOOTHNESS: &str = "Smoothness";
 pub(super) const GRADIENT_NORM: &str = "Gradient norm";
 pub(super) const LUMINANCE: &str = "Luminance";
 pub(super) const CLIPPED: &str = "Clipped";
-pub(super) const COLOUR_CAST: &str = "Colour cast";
+pub(super) const COLOR_CAST: &str = "Color cast";
 
 impl EpochMetrics {
     fn named(&mut self, name: &str) -> Option<&mut f64> {
@@ -61,7 +61,7 @@ impl EpochMetrics {
             GRADIENT_NORM => &mut self.gradient_norm,
             LUMINANCE => &mut self.luminance,
             CLIPPED => &mut self.clipped,
-            COLOUR_CAST => &mut self.colour_cast,
+            COLOR_CAST => &mut self.color_cast,
             _ => return None,
         })
     }
@@ -92,7 +92,7 @@ impl Run {
                 Ok(mut entries) => match entries.next() {
                     None => Ok(()),
                     Some(_) if path.join("config.json").exists() => {
-                        Err(unwritable(path, "it holds a run already (--resume goes on with it)"))
+                        Err(Error::RunExists { path: path.to_owned() })
                     }
                     // A run that was killed before it had done anything.
                     Some(_) if path.join("lock").exists() => Ok(()),
@@ -130,7 +130,7 @@ impl Run {
         match std::fs::read_to_string(&list) {
             Ok(begun_with) if begun_with != photos => {
                 let reason = "the photographs are not those that the run was begun with";
-                return Err(Error::Read { path: config.data.clone(), reason: reason.to_owned() });
+                return Err(Error::read(&config.data, reason));
             }
             Ok(_) => {}
             Err(_) => file::write(&list, photos.as_bytes())?,
@@ -149,12 +149,12 @@ impl Run {
     }
 }
 
-fn unwritable(path: &Path, reason: impl ToString) -> Error {
-    Error::Write { path: path.to_owned(), reason: reason.to_string() }
+fn unwritable(path: &Path, cause: impl Into<Cause>) -> Error {
+    Error::write(path, cause)
 }
 
 fn damaged_checkpoint(path: PathBuf, error: impl std::fmt::Display) -> Error {
-    Error::Malformed { path, format: "checkpoint", reason: Error::first_line(error) }
+    Error::malformed(path, "checkpoint", error.to_string())
 }
 
 /// The folder of a run that has begun.
@@ -231,16 +231,12 @@ impl RunFolder {
         if last == 0 {
             return Ok(History::default());
         }
-        let damaged = |reason: String| Error::Malformed {
-            path: path.clone(),
-            format: "table of metrics",
-            reason,
-        };
+        let damaged = |reason: String| Error::malformed(&path, "table of metrics", reason);
         let rows = csv::Reader::from_path(&path).map_err(|error| damaged(error.to_string()))?;
         let mut rows = rows
             .into_deserialize()
             .collect::<std::result::Result<Vec<EpochMetrics>, _>>()
-            .map_err(|error| damaged(Error::first_line(error)))?;
+            .map_err(|error| damaged(brief(error)))?;
         rows.truncate(last);
         match rows.iter().map(|row| row.epoch).eq(1..=last) {
             true => Ok(History(rows)),

@@ -1,9 +1,9 @@
 use super::metrics::{Pending, PhotoMetrics, StepValues};
-use crate::data::Batch;
 use crate::enhance::Enhancer;
 use crate::error::{Error, Result};
 use crate::loss::{LossTerms, SciLoss};
 use crate::model::{Estimate, IlluminationEstimator, SciCascade};
+use crate::train::data::Batch;
 use burn::config::Config;
 use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::optim::decay::WeightDecayConfig;
@@ -14,10 +14,10 @@ use burn::optim::{
 use burn::tensor::Tensor;
 use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 
-/// Configuration of the optimiser: Adam, with the global norm of the gradient clipped. The defaults
+/// Configuration of the optimizer: Adam, with the global norm of the gradient clipped. The defaults
 /// are the published ones.
 #[derive(Config, Debug, PartialEq)]
-pub struct OptimiserConfig {
+pub struct OptimizerConfig {
     /// Step size of Adam. Positive. (Fine-tuning: 5e-4.)
     #[config(default = 3e-4)]
     pub learning_rate: f64,
@@ -38,7 +38,7 @@ pub struct OptimiserConfig {
     pub max_gradient_norm: f64,
 }
 
-impl OptimiserConfig {
+impl OptimizerConfig {
     /// A learner that has made no step yet: what `train` hands to Burn's engine, and what a loop of
     /// one's own calls `train_step`, `lr_step` and `optimizer_step` on.
     ///
@@ -118,7 +118,7 @@ impl Trainable for IlluminationEstimator {
     }
 }
 
-/// A network together with what its training step needs. Made by [`OptimiserConfig::learner`].
+/// A network together with what its training step needs. Made by [`OptimizerConfig::learner`].
 #[derive(Module, Debug)]
 pub struct Training<N: Module> {
     /// The network.
@@ -137,7 +137,7 @@ impl<N: Trainable> Training<N> {
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     ///
     /// # Panics
-    /// If height or width is below [`SmoothnessLoss::MIN_SIZE`](crate::SmoothnessLoss::MIN_SIZE).
+    /// If height or width is below [`SmoothnessLoss::MIN_SIZE`](crate::loss::SmoothnessLoss::MIN_SIZE).
     pub fn loss(&self, image: Tensor<4>) -> LossTerms {
         let estimates = self.network.estimates(image).into_iter();
         estimates
@@ -166,18 +166,18 @@ impl<N: Trainable> TrainStep for Training<N> {
 
     fn optimize(
         self,
-        optimiser: &mut ModuleOptimizer,
+        optimizer: &mut ModuleOptimizer,
         learning_rate: ModuleLearningRate,
         mut gradients: GradientsParams,
     ) -> Self {
         let share = 1.0 / self.summed_devices as f64;
         clip(&self, &mut gradients, share, self.max_gradient_norm);
-        optimiser.step(learning_rate, self, gradients)
+        optimizer.step(learning_rate, self, gradients)
     }
 
     fn optimize_multi(
         self,
-        optimiser: &mut ModuleOptimizer,
+        optimizer: &mut ModuleOptimizer,
         learning_rate: ModuleLearningRate,
         gradients: MultiGradientsParams,
     ) -> Self {
@@ -187,7 +187,7 @@ impl<N: Trainable> TrainStep for Training<N> {
         for (gradients, _) in gradients.grads {
             sum.accumulate(&self, gradients.to_device(&device, &self));
         }
-        self.optimize(optimiser, learning_rate, sum.grads())
+        self.optimize(optimizer, learning_rate, sum.grads())
     }
 }
 

@@ -48,9 +48,7 @@ impl Batch {
 /// What a loader of this module says, as the error that it was.
 pub(crate) fn loading_error(error: &DatasetError) -> Error {
     match error.source().and_then(|source| source.downcast_ref()) {
-        Some(Error::Read { path, reason }) => {
-            Error::Read { path: path.clone(), reason: reason.clone() }
-        }
-        _ => Error::execution(error),
+        Some(Error::Read { path, source }) => Error::read(path, source.to_string()),
+        _ => Error::execution(error.to_string()),
     }
 }

@@ -1,10 +1,10 @@
 use super::metrics::StepValues;
-use super::step::OptimiserConfig;
+use super::step::OptimizerConfig;
 use super::watch::{TrainingEvent, Watch};
-use crate::data::{PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use crate::error::{Error, Result};
 use crate::loss::SciLossConfig;
 use crate::model::IlluminationEstimator;
+use crate::train::data::{PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use burn::config::Config;
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
@@ -16,15 +16,15 @@ use std::sync::Arc;
 /// Settings of [`fine_tune`]. The defaults are the published ones.
 #[derive(Config, Debug, PartialEq)]
 pub struct FineTuningConfig {
-    /// Number of optimiser steps. At least 1.
+    /// Number of optimizer steps. At least 1.
     #[config(default = 100)]
     pub steps: usize,
     /// The loss.
     #[config(default = "SciLossConfig::new()")]
     pub loss: SciLossConfig,
-    /// The optimiser.
-    #[config(default = "OptimiserConfig::new().with_learning_rate(5e-4)")]
-    pub optimiser: OptimiserConfig,
+    /// The optimizer.
+    #[config(default = "OptimizerConfig::new().with_learning_rate(5e-4)")]
+    pub optimizer: OptimizerConfig,
     /// What is taken of each photograph.
     #[config(default = "SamplingConfig::new()")]
     pub sampling: SamplingConfig,
@@ -57,7 +57,7 @@ pub fn fine_tune(
     let loader = PhotoLoader::new(Arc::new(photos), 1, 1, &device);
 
     let estimator = estimator.valid().train().fork(&device);
-    let mut learner = config.optimiser.learner(estimator, config.loss.init()?)?;
+    let mut learner = config.optimizer.learner(estimator, config.loss.init()?)?;
     listener(TrainingEvent::Started { epoch: 1, epochs: 1, photos: config.steps });
     let mut steps = 0;
     while steps < config.steps {
@@ -74,7 +74,7 @@ pub fn fine_tune(
 /// One step, with the loss looked at before the weights are touched.
 fn step(
     learner: &mut Learner<super::Training<IlluminationEstimator>>,
-    batch: crate::data::Batch,
+    batch: crate::train::data::Batch,
 ) -> Result<StepValues> {
     let output = learner.train_step(batch);
     let measured = output.item.wait()?;

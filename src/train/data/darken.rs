@@ -13,7 +13,7 @@ use rand_distr::StandardNormal;
 /// by itself.
 ///
 /// ```
-/// let darken = sci_burn::Darken::new([2.0, 4.0]);
+/// let darken = sci_burn::train::Darken::new([2.0, 4.0]);
 /// let bright = sci_burn::image::DynamicImage::new_rgb8(30, 20);
 /// let dark = darken.apply(&bright, 7)?;
 /// assert_eq!(dark, darken.apply(&bright, 7)?);
@@ -103,14 +103,14 @@ mod tests {
         Darken::new([stops; 2]).with_shot_noise(0.0).with_read_noise(0.0)
     }
 
-    fn grey(level: u8) -> DynamicImage {
+    fn gray(level: u8) -> DynamicImage {
         RgbImage::from_pixel(64, 64, image::Rgb([level; 3])).into()
     }
 
     #[test]
     fn no_stops_and_no_noise_change_nothing() {
         for level in 0..=255 {
-            let same = noiseless(0.0).apply(&grey(level), 1).unwrap();
+            let same = noiseless(0.0).apply(&gray(level), 1).unwrap();
             assert!(same.iter().all(|&sample| sample == level), "{level}");
         }
     }
@@ -118,14 +118,14 @@ mod tests {
     #[test]
     fn a_stop_halves_the_light() {
         // Worked by hand: level 188 is linear 0.5029, half of that is level 137.
-        let dark = noiseless(1.0).apply(&grey(188), 1).unwrap();
+        let dark = noiseless(1.0).apply(&gray(188), 1).unwrap();
         assert!(dark.iter().all(|&sample| sample == 137), "{:?}", dark.get_pixel(0, 0));
     }
 
     #[test]
     fn the_noise_is_as_large_as_it_says() {
         let darken = Darken::new([2.0; 2]).with_shot_noise(1e-3).with_read_noise(5e-3);
-        let dark = darken.apply(&grey(188), 3).unwrap();
+        let dark = darken.apply(&gray(188), 3).unwrap();
         let linear: Vec<f32> =
             dark.iter().map(|&level| to_linear(f32::from(level) / 255.0)).collect();
         let mean = linear.iter().sum::<f32>() / linear.len() as f32;
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let darken = Darken::new([2.0, 4.0]);
-        let dark = |seed| darken.apply(&grey(120), seed).unwrap();
+        let dark = |seed| darken.apply(&gray(120), seed).unwrap();
         assert_eq!(dark(5), dark(5));
         assert_ne!(dark(5), dark(6));
     }
@@ -151,7 +151,7 @@ mod tests {
             (Darken::new([f32::NAN, 2.0]), "darken.stops"),
             (Darken::new([1.0, 2.0]).with_read_noise(-1.0), "darken.read_noise"),
         ] {
-            let message = darken.apply(&grey(1), 0).unwrap_err().to_string();
+            let message = darken.apply(&gray(1), 0).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
         }
     }

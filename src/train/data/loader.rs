@@ -142,10 +142,10 @@ impl Iterator for Epoch<'_> {
         }
         (self.steps == 0).then(|| {
             self.steps = 1;
-            Err(DatasetError::new(Error::Read {
-                path: self.loader.set.path(0).to_owned(),
-                reason: "no photograph of this epoch can be read".to_owned(),
-            }))
+            Err(DatasetError::new(Error::read(
+                self.loader.set.path(0),
+                "no photograph of this epoch can be read",
+            )))
         })
     }
 }
