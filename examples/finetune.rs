@@ -63,7 +63,13 @@ fn run(options: &Options) -> Result<()> {
         .with_optimizer(OptimizerConfig::new().with_learning_rate(options.lr))
         .with_sampling(SamplingConfig::new().with_crop(options.crop))
         .with_seed(options.seed);
-    let tuned = fine_tune(estimator.clone(), &options.photos, &config, &device, &common::watch())?;
+    let tuned = fine_tune(
+        estimator.clone(),
+        &options.photos,
+        &config,
+        &device,
+        &common::training::watch(),
+    )?;
     tuned.save(&options.output)?;
     common::say(options.output.display());
 

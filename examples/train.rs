@@ -98,7 +98,7 @@ fn watch(options: &Options) -> Watch {
     match options {
         #[cfg(feature = "tui")]
         Options { tui: true, .. } => Watch::Dashboard,
-        _ => common::watch(),
+        _ => common::training::watch(),
     }
 }
 
