@@ -199,7 +199,7 @@ def peer(function, argument, threads):
 
 
 def binary(bench):
-    command = ["cargo", "bench", "--bench", bench, "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "--features", "train", "--bench", bench, "--no-run", "--message-format=json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for line in lines.splitlines():
         message = json.loads(line)
