@@ -3,6 +3,7 @@
 mod common;
 
 use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 use common::{cpu, fixture, image, largest_difference, stored};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
@@ -20,6 +21,109 @@ fn pytorch_fixture() -> SciCascade {
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// All weights of a cascade, in the order in which they are drawn.
+fn drawn(seed: u64, device: &Device) -> Vec<f32> {
+    let cascade = SciCascadeConfig::new().init_with_seed(seed, device).unwrap();
+    let SciCascade { estimator, calibrator, .. } = &cascade;
+    [
+        estimator.input_conv.weight.val().flatten::<1>(0, 3),
+        estimator.block_conv.weight.val().flatten(0, 3),
+        estimator.block_norm.weight.val(),
+        estimator.output_conv.weight.val().flatten(0, 3),
+        calibrator.input_conv.weight.val().flatten(0, 3),
+        calibrator.input_norm.weight.val(),
+        calibrator.block_conv_1.weight.val().flatten(0, 3),
+        calibrator.block_norm_1.weight.val(),
+        calibrator.block_conv_2.weight.val().flatten(0, 3),
+        calibrator.block_norm_2.weight.val(),
+        calibrator.output_conv.weight.val().flatten(0, 3),
+    ]
+    .into_iter()
+    .flat_map(|values| values.try_into_vec_as::<f32>().unwrap())
+    .collect()
+}
+
+#[test]
+fn a_seed_gives_the_same_weights_on_every_device() {
+    let expected = drawn(7, &cpu());
+    assert_eq!(expected[..3], [0.0, 0.0, 0.0]);
+    for (name, device) in common::devices() {
+        assert_eq!(drawn(7, &device), expected, "{name}");
+        assert_eq!(drawn(7, &device.clone().autodiff()), expected, "{name}");
+        assert_ne!(drawn(8, &device), expected, "{name}");
+    }
+    let default = SciCascadeConfig::new().init(&cpu()).unwrap();
+    let weight = default.estimator.input_conv.weight.val().try_into_vec_as::<f32>().unwrap();
+    assert_eq!(weight, drawn(0, &cpu())[..weight.len()]);
+    let alone = IlluminationEstimatorConfig::new().init_with_seed(7, &cpu()).unwrap();
+    let weight = alone.output_conv.weight.val().try_into_vec_as::<f32>().unwrap();
+    assert_eq!(weight, expected[81 + 81 + 3..][..weight.len()]);
+}
+
+#[test]
+fn initial_weights_have_the_published_distributions() {
+    let config = SelfCalibratorConfig::new().with_channels(128);
+    let calibrator = config.init_with_seed(3, &cpu()).unwrap();
+    let moments = |values: Vec<f32>| {
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32;
+        [mean, variance.sqrt()]
+    };
+    // Both bounds are more than five standard errors wide.
+    let [mean, deviation] =
+        moments(calibrator.block_conv_1.weight.val().try_into_vec_as::<f32>().unwrap());
+    assert!(mean.abs() < 3e-4 && (deviation - 0.02).abs() < 3e-4, "{mean} {deviation}");
+    let [mean, deviation] =
+        moments(calibrator.block_norm_1.weight.val().try_into_vec_as::<f32>().unwrap());
+    assert!((mean - 1.0).abs() < 0.01 && (deviation - 0.02).abs() < 0.008, "{mean} {deviation}");
+    for zeros in [&calibrator.block_conv_1.bias, &calibrator.block_norm_1.bias] {
+        assert!(zeros.val().try_into_vec_as::<f32>().unwrap().iter().all(|value| *value == 0.0));
+    }
+}
+
+#[test]
+fn initialization_leaves_the_generator_of_the_device_alone() {
+    for (name, device) in common::devices() {
+        let next = || {
+            let uniform = burn::tensor::Distribution::Uniform(0.0, 1.0);
+            Tensor::<1>::random([8], uniform, &device).try_into_vec_as::<f32>().unwrap()
+        };
+        device.seed(5);
+        let expected = next();
+        device.seed(5);
+        SciCascadeConfig::new().init_with_seed(7, &device).unwrap();
+        assert_eq!(next(), expected, "{name}");
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_before_anything_is_allocated() {
+    let refused = |config: SciCascadeConfig, says: &str| {
+        let path = fixture("weights/cascade.pt");
+        for error in [config.init(&cpu()).unwrap_err(), config.load(&path, &cpu()).unwrap_err()] {
+            assert!(matches!(error, Error::Setting { .. }), "{error}");
+            assert_eq!(error.to_string(), says);
+        }
+    };
+    let published = SciCascadeConfig::new;
+    let estimator = IlluminationEstimatorConfig::new;
+    let calibrator = SelfCalibratorConfig::new;
+    for count in [0, 65, 1 << 31, usize::MAX] {
+        let says = format!("setting `stages`: is {count}, must be from 1 to 64");
+        refused(published().with_stages(count), &says);
+        let says = format!("setting `blocks`: is {count}, must be from 1 to 64");
+        refused(published().with_estimator(estimator().with_blocks(count)), &says);
+        refused(published().with_calibrator(calibrator().with_blocks(count)), &says);
+    }
+    for count in [0, 1025, 1 << 31, usize::MAX] {
+        let says = format!("setting `channels`: is {count}, must be from 1 to 1024");
+        refused(published().with_estimator(estimator().with_channels(count)), &says);
+        refused(published().with_calibrator(calibrator().with_channels(count)), &says);
+        let alone = estimator().with_channels(count).load(fixture("weights/cascade.pt"), &cpu());
+        assert_eq!(alone.unwrap_err().to_string(), says);
+    }
 }
 
 #[test]
@@ -217,7 +321,7 @@ fn bad_tensors_are_named() {
     let good = folder.path().join("good.safetensors");
     pytorch_fixture().save(&good).unwrap();
     let weight = "enhance.conv.0.weight";
-    let with = |name: &str, change: &dyn Fn(&mut Tensor)| {
+    let with = |name: &str, change: &dyn Fn(&mut Entry)| {
         let path = folder.path().join("bad.safetensors");
         rewrite(&good, &path, |tensors| {
             change(tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap());
@@ -343,13 +447,13 @@ fn refused(path: &Path, says: &[&str]) {
 }
 
 /// Name, type, shape and bytes.
-type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
+type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Copies a safetensors file with changes.
-fn rewrite(from: &Path, to: &PathBuf, change: impl FnOnce(&mut Vec<Tensor>)) {
+fn rewrite(from: &Path, to: &PathBuf, change: impl FnOnce(&mut Vec<Entry>)) {
     let bytes = std::fs::read(from).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: Vec<Tensor> = file
+    let mut tensors: Vec<Entry> = file
         .iter()
         .map(|(name, view)| {
             (name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec())

@@ -1,6 +1,7 @@
+use super::layers::Initializer;
 use super::{
-    IlluminationEstimator, IlluminationEstimatorConfig, SelfCalibrator, SelfCalibratorConfig,
-    at_least_one, drawing, reflectance,
+    IlluminationEstimator, IlluminationEstimatorConfig, MAX_REPETITIONS, SelfCalibrator,
+    SelfCalibratorConfig, check_count, reflectance,
 };
 use crate::error::Result;
 use burn::config::Config;
@@ -10,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 /// Configuration of a [`SciCascade`]. The defaults are the published model.
 #[derive(Config, Debug, PartialEq)]
 pub struct SciCascadeConfig {
-    /// How often the estimator is applied in training. At least 1.
+    /// How often the estimator is applied in training. 1 to 64.
     #[config(default = 3)]
     pub stages: usize,
     /// The illumination estimator, shared by all stages.
@@ -22,34 +23,36 @@ pub struct SciCascadeConfig {
 }
 
 impl SciCascadeConfig {
-    /// A cascade with the published random initialization. Seed the device first
-    /// (`device.seed(…)`) for a reproducible one, and let no other thread draw random numbers on it
-    /// meanwhile.
+    /// A cascade with the published random initialization, drawn with seed 0: the same weights
+    /// every time.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`](crate::Error::Setting) where a count is 0.
+    /// [`Error::Setting`](crate::Error::Setting) where a count is out of its range.
     pub fn init(&self, device: &Device) -> Result<SciCascade> {
-        let _drawing = drawing();
-        self.draw(device)
+        self.init_with_seed(0, device)
     }
 
-    /// As [`init`](Self::init), with the weights that follow from a seed, whatever other threads
-    /// initialize.
-    #[cfg(feature = "train")]
-    pub(crate) fn init_seeded(&self, seed: u64, device: &Device) -> Result<SciCascade> {
-        let _drawing = drawing();
-        device.seed(seed);
-        self.draw(device)
-    }
-
-    fn draw(&self, device: &Device) -> Result<SciCascade> {
-        at_least_one("stages", self.stages)?;
+    /// As [`init`](Self::init), with the weights that belong to `seed`. They are drawn on the host,
+    /// the estimator's first, and are equal on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_with_seed(&self, seed: u64, device: &Device) -> Result<SciCascade> {
+        self.check()?;
+        let mut initializer = Initializer::new(seed, device);
         Ok(SciCascade {
-            estimator: self.estimator.draw(device)?,
-            calibrator: self.calibrator.draw(device)?,
+            estimator: self.estimator.init_with(&mut initializer),
+            calibrator: self.calibrator.init_with(&mut initializer),
             stages: self.stages,
         })
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_count("stages", self.stages, MAX_REPETITIONS)?;
+        self.estimator.check()?;
+        self.calibrator.check()
     }
 }
 
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn zero_stages_are_refused() {
         let refused = SciCascadeConfig::new().with_stages(0).init(&Device::flex()).unwrap_err();
-        assert_eq!(refused.to_string(), "setting `stages`: is 0, must be at least 1");
+        assert_eq!(refused.to_string(), "setting `stages`: is 0, must be from 1 to 64");
     }
 
     #[test]

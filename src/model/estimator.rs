@@ -1,4 +1,5 @@
-use super::{BatchNorm, Conv3x3, at_least_one, drawing};
+use super::layers::Initializer;
+use super::{BatchNorm, Conv3x3, MAX_CHANNELS, MAX_REPETITIONS, check_count};
 use crate::error::Result;
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
@@ -9,36 +10,51 @@ use burn::tensor::{Device, Tensor};
 /// Configuration of an [`IlluminationEstimator`].
 #[derive(Config, Debug, PartialEq)]
 pub struct IlluminationEstimatorConfig {
-    /// How often the residual block is applied, with the same weights each time. At least 1.
+    /// How often the residual block is applied, with the same weights each time. 1 to 64.
     #[config(default = 1)]
     pub blocks: usize,
-    /// Channels of the features. At least 1.
+    /// Channels of the features. 1 to 1024.
     #[config(default = 3)]
     pub channels: usize,
 }
 
 impl IlluminationEstimatorConfig {
-    /// An estimator with the published random initialization.
+    /// An estimator with the published random initialization, drawn with seed 0: the same weights
+    /// every time.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is 0.
+    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is out of its range.
     pub fn init(&self, device: &Device) -> Result<IlluminationEstimator> {
-        let _drawing = drawing();
-        self.draw(device)
+        self.init_with_seed(0, device)
     }
 
-    /// As [`init`](Self::init), for a caller that holds [`drawing`].
-    pub(super) fn draw(&self, device: &Device) -> Result<IlluminationEstimator> {
-        at_least_one("blocks", self.blocks)?;
-        at_least_one("channels", self.channels)?;
-        Ok(IlluminationEstimator {
-            input_conv: Conv3x3::init([3, self.channels], device),
-            block_conv: Conv3x3::init([self.channels; 2], device),
-            block_norm: BatchNorm::init(self.channels, device),
-            output_conv: Conv3x3::init([self.channels, 3], device),
+    /// As [`init`](Self::init), with the weights that belong to `seed`. They are drawn on the host
+    /// and are equal on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_with_seed(&self, seed: u64, device: &Device) -> Result<IlluminationEstimator> {
+        self.check()?;
+        Ok(self.init_with(&mut Initializer::new(seed, device)))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_count("blocks", self.blocks, MAX_REPETITIONS)?;
+        check_count("channels", self.channels, MAX_CHANNELS)
+    }
+
+    /// The module of a configuration that has been checked.
+    pub(super) fn init_with(&self, initializer: &mut Initializer) -> IlluminationEstimator {
+        // The order of the fields is the order in which their weights are drawn.
+        IlluminationEstimator {
+            input_conv: initializer.conv([3, self.channels]),
+            block_conv: initializer.conv([self.channels; 2]),
+            block_norm: initializer.norm(self.channels),
+            output_conv: initializer.conv([self.channels, 3]),
             blocks: self.blocks,
-        })
+        }
     }
 }
 

@@ -51,9 +51,8 @@ impl IlluminationEstimatorConfig {
     ///
     /// As [`SciCascadeConfig::load`].
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<IlluminationEstimator> {
-        let path = path.as_ref();
-        let stored = format::read(path)?;
-        load(self.init(device)?, names::ESTIMATOR, [Some(self.blocks), None], stored, path)
+        let (path, estimator) = (path.as_ref(), self.init(device)?);
+        load(estimator, names::ESTIMATOR, [Some(self.blocks), None], format::read(path)?, path)
     }
 }
 
