@@ -48,7 +48,7 @@ fn drawn(seed: u64, device: &Device) -> Vec<f32> {
 #[test]
 fn a_seed_gives_the_same_weights_on_every_device() {
     let expected = drawn(7, &cpu());
-    assert_eq!(expected[..3], [0.0, 0.0, 0.0]);
+    assert_eq!(expected[..3], [-0.015507438, -0.027668435, 0.017794259]);
     for (name, device) in common::devices() {
         assert_eq!(drawn(7, &device), expected, "{name}");
         assert_eq!(drawn(7, &device.clone().autodiff()), expected, "{name}");
@@ -64,7 +64,7 @@ fn a_seed_gives_the_same_weights_on_every_device() {
 
 #[test]
 fn initial_weights_have_the_published_distributions() {
-    let config = SelfCalibratorConfig::new().with_channels(128);
+    let config = SelfCalibratorConfig::new().with_channels(64);
     let calibrator = config.init_with_seed(3, &cpu()).unwrap();
     let moments = |values: Vec<f32>| {
         let mean = values.iter().sum::<f32>() / values.len() as f32;
@@ -74,10 +74,10 @@ fn initial_weights_have_the_published_distributions() {
     // Both bounds are more than five standard errors wide.
     let [mean, deviation] =
         moments(calibrator.block_conv_1.weight.val().try_into_vec_as::<f32>().unwrap());
-    assert!(mean.abs() < 3e-4 && (deviation - 0.02).abs() < 3e-4, "{mean} {deviation}");
+    assert!(mean.abs() < 6e-4 && (deviation - 0.02).abs() < 4e-4, "{mean} {deviation}");
     let [mean, deviation] =
         moments(calibrator.block_norm_1.weight.val().try_into_vec_as::<f32>().unwrap());
-    assert!((mean - 1.0).abs() < 0.01 && (deviation - 0.02).abs() < 0.008, "{mean} {deviation}");
+    assert!((mean - 1.0).abs() < 0.0125 && (deviation - 0.02).abs() < 0.009, "{mean} {deviation}");
     for zeros in [&calibrator.block_conv_1.bias, &calibrator.block_norm_1.bias] {
         assert!(zeros.val().try_into_vec_as::<f32>().unwrap().iter().all(|value| *value == 0.0));
     }
@@ -113,12 +113,14 @@ fn settings_out_of_range_are_refused_before_anything_is_allocated() {
     for count in [0, 65, 1 << 31, usize::MAX] {
         let says = format!("setting `stages`: is {count}, must be from 1 to 64");
         refused(published().with_stages(count), &says);
-        let says = format!("setting `blocks`: is {count}, must be from 1 to 64");
+    }
+    for count in [0, 17, 1 << 31, usize::MAX] {
+        let says = format!("setting `blocks`: is {count}, must be from 1 to 16");
         refused(published().with_estimator(estimator().with_blocks(count)), &says);
         refused(published().with_calibrator(calibrator().with_blocks(count)), &says);
     }
-    for count in [0, 1025, 1 << 31, usize::MAX] {
-        let says = format!("setting `channels`: is {count}, must be from 1 to 1024");
+    for count in [0, 65, 1 << 31, usize::MAX] {
+        let says = format!("setting `channels`: is {count}, must be from 1 to 64");
         refused(published().with_estimator(estimator().with_channels(count)), &says);
         refused(published().with_calibrator(calibrator().with_channels(count)), &says);
         let alone = estimator().with_channels(count).load(fixture("weights/cascade.pt"), &cpu());
@@ -306,13 +308,13 @@ fn broken_files_are_named() {
 
     let sparse = folder.path().join("sparse.bpk");
     std::fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
-    refused(&sparse, &["too many for an SCI model"]);
+    refused(&sparse, &["too large for an SCI model"]);
 
     refused(&write("weights.onnx", b""), &["unknown extension", ".safetensors"]);
     refused(folder.path(), &["unknown extension"]);
     let pretender = folder.path().join("folder.pt");
     std::fs::create_dir(&pretender).unwrap();
-    refused(&pretender, &["not a file"]);
+    refused(&pretender, &["it is not a regular file"]);
 }
 
 #[test]
@@ -399,6 +401,65 @@ fn writing_that_fails_keeps_the_old_file() {
         std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["folder.bpk", "model.safetensors"]);
+}
+
+#[test]
+fn equal_weights_make_equal_files() {
+    let folder = folder();
+    for name in ["model.bpk", "model.safetensors"] {
+        let path = folder.path().join(name);
+        let saved = || {
+            let cascade = SciCascadeConfig::new().init_with_seed(1, &cpu()).unwrap();
+            cascade.save(&path).unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        assert!(saved() == saved(), "{name}");
+    }
+}
+
+#[test]
+fn the_largest_model_can_be_saved_and_loaded() {
+    let folder = folder();
+    let config = SciCascadeConfig::new()
+        .with_stages(64)
+        .with_estimator(IlluminationEstimatorConfig::new().with_blocks(16).with_channels(64))
+        .with_calibrator(SelfCalibratorConfig::new().with_blocks(16).with_channels(64));
+    let cascade = config.init(&cpu()).unwrap();
+    for name in ["model.bpk", "model.safetensors"] {
+        let path = folder.path().join(name);
+        cascade.save(&path).unwrap();
+        assert_eq!(config.load(&path, &cpu()).unwrap().config(), config, "{name}");
+    }
+}
+
+#[test]
+#[cfg(feature = "train")]
+fn checkpoints_of_a_training_run_are_read() {
+    use sci_burn::loss::SciLossConfig;
+    use sci_burn::train::OptimizerConfig;
+    let folder = folder();
+    let path = folder.path().join("model-1.bpk");
+    let loss = || SciLossConfig::new().init().unwrap();
+    let photo = image(5, [1, 3, 6, 6], &cpu());
+
+    let cascade = SciCascadeConfig::new().init_with_seed(4, &cpu().autodiff()).unwrap();
+    let expected = cascade.estimator.valid().forward(photo.clone());
+    let learner = OptimizerConfig::new().learner(cascade, loss()).unwrap();
+    learner.model().into_record().save(&path).unwrap();
+    SciCascadeConfig::new().load(&path, &cpu()).unwrap();
+    let alone = IlluminationEstimatorConfig::new().load(&path, &cpu()).unwrap();
+    assert_eq!(largest_difference(alone.forward(photo.clone()), expected.clone()), 0.0);
+    let enhanced = Enhancer::from_file(&path, &cpu()).unwrap().forward(photo.clone());
+    // The enhancer folds the normalization into the convolution.
+    assert!(largest_difference(enhanced.illumination, expected.clone()) < 1e-6);
+
+    // As fine-tuning writes them: of an estimator alone.
+    let device = cpu().autodiff();
+    let estimator = IlluminationEstimatorConfig::new().init_with_seed(4, &device).unwrap();
+    let learner = OptimizerConfig::new().learner(estimator, loss()).unwrap();
+    learner.model().into_record().save(&path).unwrap();
+    let alone = IlluminationEstimatorConfig::new().load(&path, &cpu()).unwrap();
+    assert_eq!(largest_difference(alone.forward(photo), expected), 0.0);
 }
 
 proptest! {

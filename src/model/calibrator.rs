@@ -1,5 +1,5 @@
 use super::layers::Initializer;
-use super::{BatchNorm, Conv3x3, MAX_CHANNELS, MAX_REPETITIONS, check_count};
+use super::{BatchNorm, Conv3x3, MAX_BLOCKS, MAX_CHANNELS, check_count};
 use crate::error::Result;
 use burn::config::Config;
 use burn::module::Module;
@@ -9,10 +9,10 @@ use burn::tensor::{Device, Tensor};
 /// Configuration of a [`SelfCalibrator`].
 #[derive(Config, Debug, PartialEq)]
 pub struct SelfCalibratorConfig {
-    /// How often the residual block is applied, with the same weights each time. 1 to 64.
+    /// How often the residual block is applied, with the same weights each time. 1 to 16.
     #[config(default = 3)]
     pub blocks: usize,
-    /// Channels of the features. 1 to 1024.
+    /// Channels of the features. 1 to 64.
     #[config(default = 16)]
     pub channels: usize,
 }
@@ -40,7 +40,7 @@ impl SelfCalibratorConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        check_count("blocks", self.blocks, MAX_REPETITIONS)?;
+        check_count("blocks", self.blocks, MAX_BLOCKS)?;
         check_count("channels", self.channels, MAX_CHANNELS)
     }
 

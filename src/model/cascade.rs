@@ -1,6 +1,6 @@
 use super::layers::Initializer;
 use super::{
-    IlluminationEstimator, IlluminationEstimatorConfig, MAX_REPETITIONS, SelfCalibrator,
+    IlluminationEstimator, IlluminationEstimatorConfig, MAX_STAGES, SelfCalibrator,
     SelfCalibratorConfig, check_count, reflectance,
 };
 use crate::error::Result;
@@ -50,7 +50,7 @@ impl SciCascadeConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        check_count("stages", self.stages, MAX_REPETITIONS)?;
+        check_count("stages", self.stages, MAX_STAGES)?;
         self.estimator.check()?;
         self.calibrator.check()
     }

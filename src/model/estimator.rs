@@ -1,5 +1,5 @@
 use super::layers::Initializer;
-use super::{BatchNorm, Conv3x3, MAX_CHANNELS, MAX_REPETITIONS, check_count};
+use super::{BatchNorm, Conv3x3, MAX_BLOCKS, MAX_CHANNELS, check_count};
 use crate::error::Result;
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
@@ -10,10 +10,10 @@ use burn::tensor::{Device, Tensor};
 /// Configuration of an [`IlluminationEstimator`].
 #[derive(Config, Debug, PartialEq)]
 pub struct IlluminationEstimatorConfig {
-    /// How often the residual block is applied, with the same weights each time. 1 to 64.
+    /// How often the residual block is applied, with the same weights each time. 1 to 16.
     #[config(default = 1)]
     pub blocks: usize,
-    /// Channels of the features. 1 to 1024.
+    /// Channels of the features. 1 to 64.
     #[config(default = 3)]
     pub channels: usize,
 }
@@ -41,7 +41,7 @@ impl IlluminationEstimatorConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        check_count("blocks", self.blocks, MAX_REPETITIONS)?;
+        check_count("blocks", self.blocks, MAX_BLOCKS)?;
         check_count("channels", self.channels, MAX_CHANNELS)
     }
 

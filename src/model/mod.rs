@@ -13,13 +13,14 @@ pub use layers::{BatchNorm, Conv3x3};
 use crate::error::{Error, Result};
 use burn::tensor::Tensor;
 
-/// The most stages of a cascade, and the most repetitions of a block. The published model has three
-/// of each; training keeps the features of every one in memory.
-const MAX_REPETITIONS: usize = 64;
+/// The most stages of a cascade. Training keeps the features of every stage in memory.
+const MAX_STAGES: usize = 64;
 
-/// The most channels of the features. The published model has 3 and 16; 1024 give a block of 9.4
-/// million weights.
-const MAX_CHANNELS: usize = 1024;
+/// The most repetitions of a block. The published model has 3.
+const MAX_BLOCKS: usize = 16;
+
+/// The most channels of the features. The published model has 3 and 16.
+const MAX_CHANNELS: usize = 64;
 
 /// Refuses a count that is not in `1..=max`.
 fn check_count(setting: &'static str, value: usize, max: usize) -> Result<()> {
