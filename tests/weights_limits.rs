@@ -149,12 +149,18 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
     };
     let claimed = |length: u64| [&length.to_le_bytes(), b"{}".as_slice()].concat();
-    let objects = [b"{".repeat(100_000), b"}".repeat(100_000)].concat();
+    let objects = [b"{\"a\":".repeat(20_000), b"}".repeat(20_000)].concat();
     let objects = [&(objects.len() as u64).to_le_bytes(), objects.as_slice()].concat();
     let burnpack = |claimed: u32, metadata: &[u8]| {
         [b"NRUB\x01\x00".as_slice(), &claimed.to_le_bytes(), metadata].concat()
     };
     let zeros = vec![0; 100_000];
+    // As many tensors as a header of the greatest length can describe.
+    let listed: Vec<_> = (0..2400)
+        .map(|n| format!("\"{n}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"))
+        .collect();
+    let listed = format!("{{{}}}", listed.join(","));
+    let listed = [&(listed.len() as u64).to_le_bytes(), listed.as_bytes()].concat();
     let overlapping = {
         // Every entry of the directory is the first one's 7 MB.
         let data = vec![1; 7_000_000];
@@ -166,7 +172,6 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
         let mut at = bytes.len() - 22;
         at = u32::from_le_bytes(bytes[at + 16..at + 20].try_into().unwrap()) as usize;
         for name in &names {
-            bytes[at + 16] = 1;
             for size in [20, 24] {
                 bytes[at + size..at + size + 4].copy_from_slice(&7_000_000u32.to_le_bytes());
             }
@@ -206,6 +211,7 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
         ("claims-2-63.safetensors", claimed(1 << 63)),
         ("claims-100-mb.safetensors", claimed(100_000_000)),
         ("objects.safetensors", objects),
+        ("tensors.safetensors", listed),
         ("claims.bpk", burnpack(u32::MAX, b"\xa0")),
         ("metadata-7-mb.bpk", burnpack(7_000_000, &vec![0x81; 7_000_000])),
         ("arrays.bpk", burnpack(100_000, &vec![0x81; 100_000])),

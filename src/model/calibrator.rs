@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SelfCalibrator`].
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SelfCalibratorConfig {
     /// How often the residual block is applied, with the same weights each time. 1 to 16.
     #[config(default = 3)]
@@ -60,7 +61,7 @@ impl SelfCalibratorConfig {
     }
 }
 
-/// Makes the next stage's input out of a stage's result, so that all stages converge to the same
+/// Computes the next stage's input from a stage's result, so that all stages converge to the same
 /// illumination: the network `K` of the paper's section 3.2. Needed for training only.
 #[doc(alias = "CalibrateNetwork")]
 #[derive(Module, Debug)]
@@ -97,7 +98,7 @@ impl SelfCalibrator {
     /// - output: `[batch, 3, height, width]`, in `(-1, 1)`
     ///
     /// # Panics
-    /// If the reflectance has not three channels.
+    /// If the reflectance does not have three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
         let first = self.input_conv.forward(reflectance.clone());
         let mut features = self.input_norm.forward_relu(first, None);

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SciCascade`]. The defaults are the published model.
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SciCascadeConfig {
     /// How often the estimator is applied in training. 1 to 64.
     #[config(default = 3)]
@@ -56,8 +57,8 @@ impl SciCascadeConfig {
     }
 }
 
-/// The whole model as it is trained: estimator and calibrator, applied in a cascade with shared
-/// weights (figure 2 and equation 4 of the paper).
+/// The whole model of the training: estimator and calibrator, applied in a cascade of stages with
+/// shared weights (figure 2 and equation 4 of the paper).
 ///
 /// To enhance photographs only the [estimator](SciCascade::estimator) is needed.
 #[doc(alias = "Network")]
@@ -71,8 +72,9 @@ pub struct SciCascade {
     pub stages: usize,
 }
 
-/// What one stage of a [`SciCascade`] computes. All tensors are `[batch, 3, height, width]`.
+/// The result of one stage of a [`SciCascade`]. All tensors are `[batch, 3, height, width]`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Stage {
     /// The stage's input `z`: the dark image, from the second stage on with a calibration added.
     pub input: Tensor<4>,
@@ -80,13 +82,14 @@ pub struct Stage {
     pub illumination: Tensor<4>,
     /// The enhanced image, the dark one divided by the illumination, in `[0, 1]`.
     pub reflectance: Tensor<4>,
-    /// The size of the calibration that the reflectance gives, `|K(reflectance)|`.
+    /// The absolute value of the calibration of this reflectance, `|K(reflectance)|`.
     #[doc(alias = "attention")]
     pub calibration: Tensor<4>,
 }
 
-/// A stage as the training loss sees it. Both tensors are `[batch, 3, height, width]`.
+/// The part of a [`Stage`] on which the training loss depends. Both tensors are `[batch, 3, height, width]`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The stage's input `z`.
     pub input: Tensor<4>,
@@ -104,13 +107,13 @@ impl SciCascade {
         }
     }
 
-    /// Everything that every stage computes.
+    /// All that the stages compute, in order: one [`Stage`] for each.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Vec<Stage> {
         let mut input = image.clone();
         let mut stages = Vec::with_capacity(self.stages);
@@ -126,14 +129,14 @@ impl SciCascade {
         stages
     }
 
-    /// What the training loss needs of every stage, and no more: the last stage's calibration,
-    /// which changes nothing but its own running statistics, is left out.
+    /// What the training loss needs of each stage. Unlike [`forward`](Self::forward), it does not
+    /// compute the last stage's calibration, on which no loss depends.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image does not have three channels.
     pub fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
         let mut estimates = Vec::with_capacity(self.stages);
         let mut input = image.clone();

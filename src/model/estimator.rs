@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 /// Configuration of an [`IlluminationEstimator`].
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct IlluminationEstimatorConfig {
     /// How often the residual block is applied, with the same weights each time. 1 to 16.
     #[config(default = 1)]
@@ -58,8 +59,8 @@ impl IlluminationEstimatorConfig {
     }
 }
 
-/// Estimates the illumination of an image: the network `H` of the paper's section 3.1, and all that
-/// is left of SCI after training.
+/// Estimates the illumination of an image: the network `H` of the paper's section 3.1, the only one
+/// that is needed after training.
 ///
 /// With the published configuration it has 258 trainable parameters and sees 7×7 pixels, so a tile
 /// with a border of three pixels is computed exactly.
@@ -79,7 +80,7 @@ pub struct IlluminationEstimator {
 }
 
 impl IlluminationEstimator {
-    /// The smallest illumination: the image is never divided by less.
+    /// The smallest illumination, so that the image is never divided by zero.
     pub const MIN_ILLUMINATION: f64 = 1e-4;
 
     /// The configuration that gives an estimator of this shape.
@@ -95,7 +96,7 @@ impl IlluminationEstimator {
     /// - output: `[batch, 3, height, width]`, in `[1e-4, 1]`
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         let mut features = relu(self.input_conv.forward(image.clone()));
         for _ in 0..self.blocks {
@@ -109,7 +110,7 @@ impl IlluminationEstimator {
     /// The weights for inference, with the block's normalization folded into its convolution.
     ///
     /// # Panics
-    /// If the device fails to deliver them.
+    /// If they cannot be read from the device.
     pub(crate) fn folded(&self) -> FoldedEstimator {
         let mut block = weights(&self.block_conv);
         let norm = &self.block_norm;

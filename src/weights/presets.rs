@@ -7,8 +7,9 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Weights that come with this crate, trained by it on real low-light photographs. The repository's
-/// `assets/presets/README.md` says how, and what each does well and badly.
+/// Weights that are part of this crate, trained with it on real low-light photographs. The
+/// repository's `assets/presets/README.md` describes the training, and the strengths and weaknesses of
+/// each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
