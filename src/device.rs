@@ -1,9 +1,9 @@
-//! From a name on a command line to a device that is known to work.
+//! Devices by name.
 
 use crate::error::{Error, Result};
 use burn::tensor::Device;
 
-/// Name, cargo feature and whether that is compiled in, for every backend.
+/// For every backend its name, its cargo feature, and whether that feature is enabled.
 const BACKENDS: [(&str, &str, bool); 6] = [
     ("cpu", "flex", cfg!(feature = "flex")),
     ("ndarray", "ndarray", cfg!(feature = "ndarray")),
@@ -15,16 +15,16 @@ const BACKENDS: [(&str, &str, bool); 6] = [
 
 /// The names of the devices whose backends are compiled in, best supported first.
 ///
-/// `cpu` is Burn's Flex backend; `ndarray` is a CPU as well; `wgpu` chooses among the graphics
-/// interfaces that the machine has.
+/// `cpu` is Burn's Flex backend; `ndarray` is an older CPU backend; `wgpu` chooses the graphics API
+/// (Vulkan, Metal, DirectX).
 pub fn device_names() -> Vec<&'static str> {
     BACKENDS.iter().filter(|(_, _, compiled)| *compiled).map(|(name, ..)| *name).collect()
 }
 
 /// Opens a device by name: `cpu`, `ndarray`, `wgpu`, `vulkan`, `metal` or `cuda`.
 ///
-/// Unlike Burn's constructors, which panic at the first operation where a GPU is missing, this
-/// looks for the device first.
+/// Burn's own constructors panic at the first operation if the GPU is missing. This function checks
+/// that the device exists.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ mod graphics {
     use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
     use std::sync::Mutex;
 
-    /// A runtime can be initialized once in a process, so what was opened is kept.
+    /// The devices opened so far, since a runtime can be initialized only once in a process.
     static OPENED: Mutex<Vec<(&str, Device)>> = Mutex::new(Vec::new());
 
     pub(super) fn open(name: &'static str) -> Result<Device> {
@@ -118,7 +118,7 @@ mod graphics {
         };
         match Device::wgpu_options().graphics_api(api).init() {
             Ok(device) => Ok(device),
-            // The program has used this runtime before us: it is there, and it works.
+            // The program has used this runtime already, so it works.
             Err(WgpuInitError::Registration { .. }) => Ok(lazy()),
             Err(error) => Err(Error::DeviceUnavailable { name, source: error.into() }),
         }

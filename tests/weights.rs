@@ -3,6 +3,7 @@
 mod common;
 
 use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 use common::{cpu, fixture, image, largest_difference, stored};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
@@ -20,6 +21,111 @@ fn pytorch_fixture() -> SciCascade {
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// All weights of a cascade, in the order in which they are drawn.
+fn drawn(seed: u64, device: &Device) -> Vec<f32> {
+    let cascade = SciCascadeConfig::new().init_with_seed(seed, device).unwrap();
+    let SciCascade { estimator, calibrator, .. } = &cascade;
+    [
+        estimator.input_conv.weight.val().flatten::<1>(0, 3),
+        estimator.block_conv.weight.val().flatten(0, 3),
+        estimator.block_norm.weight.val(),
+        estimator.output_conv.weight.val().flatten(0, 3),
+        calibrator.input_conv.weight.val().flatten(0, 3),
+        calibrator.input_norm.weight.val(),
+        calibrator.block_conv_1.weight.val().flatten(0, 3),
+        calibrator.block_norm_1.weight.val(),
+        calibrator.block_conv_2.weight.val().flatten(0, 3),
+        calibrator.block_norm_2.weight.val(),
+        calibrator.output_conv.weight.val().flatten(0, 3),
+    ]
+    .into_iter()
+    .flat_map(|values| values.try_into_vec_as::<f32>().unwrap())
+    .collect()
+}
+
+#[test]
+fn a_seed_gives_the_same_weights_on_every_device() {
+    let expected = drawn(7, &cpu());
+    assert_eq!(expected[..3], [-0.015507438, -0.027668435, 0.017794259]);
+    for (name, device) in common::devices() {
+        assert_eq!(drawn(7, &device), expected, "{name}");
+        assert_eq!(drawn(7, &device.clone().autodiff()), expected, "{name}");
+        assert_ne!(drawn(8, &device), expected, "{name}");
+    }
+    let default = SciCascadeConfig::new().init(&cpu()).unwrap();
+    let weight = default.estimator.input_conv.weight.val().try_into_vec_as::<f32>().unwrap();
+    assert_eq!(weight, drawn(0, &cpu())[..weight.len()]);
+    let alone = IlluminationEstimatorConfig::new().init_with_seed(7, &cpu()).unwrap();
+    let weight = alone.output_conv.weight.val().try_into_vec_as::<f32>().unwrap();
+    assert_eq!(weight, expected[81 + 81 + 3..][..weight.len()]);
+}
+
+#[test]
+fn initial_weights_have_the_published_distributions() {
+    let config = SelfCalibratorConfig::new().with_channels(64);
+    let calibrator = config.init_with_seed(3, &cpu()).unwrap();
+    let moments = |values: Vec<f32>| {
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32;
+        [mean, variance.sqrt()]
+    };
+    // Both bounds are more than five standard errors wide.
+    let [mean, deviation] =
+        moments(calibrator.block_conv_1.weight.val().try_into_vec_as::<f32>().unwrap());
+    assert!(mean.abs() < 6e-4 && (deviation - 0.02).abs() < 4e-4, "{mean} {deviation}");
+    let [mean, deviation] =
+        moments(calibrator.block_norm_1.weight.val().try_into_vec_as::<f32>().unwrap());
+    assert!((mean - 1.0).abs() < 0.0125 && (deviation - 0.02).abs() < 0.009, "{mean} {deviation}");
+    for zeros in [&calibrator.block_conv_1.bias, &calibrator.block_norm_1.bias] {
+        assert!(zeros.val().try_into_vec_as::<f32>().unwrap().iter().all(|value| *value == 0.0));
+    }
+}
+
+#[test]
+fn initialization_leaves_the_generator_of_the_device_alone() {
+    for (name, device) in common::devices() {
+        let next = || {
+            let uniform = burn::tensor::Distribution::Uniform(0.0, 1.0);
+            Tensor::<1>::random([8], uniform, &device).try_into_vec_as::<f32>().unwrap()
+        };
+        device.seed(5);
+        let expected = next();
+        device.seed(5);
+        SciCascadeConfig::new().init_with_seed(7, &device).unwrap();
+        assert_eq!(next(), expected, "{name}");
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_before_anything_is_allocated() {
+    let refused = |config: SciCascadeConfig, says: &str| {
+        let path = fixture("weights/cascade.pt");
+        for error in [config.init(&cpu()).unwrap_err(), config.load(&path, &cpu()).unwrap_err()] {
+            assert!(matches!(error, Error::Setting { .. }), "{error}");
+            assert_eq!(error.to_string(), says);
+        }
+    };
+    let published = SciCascadeConfig::new;
+    let estimator = IlluminationEstimatorConfig::new;
+    let calibrator = SelfCalibratorConfig::new;
+    for count in [0, 65, 1 << 31, usize::MAX] {
+        let says = format!("setting `stages`: is {count}, must be from 1 to 64");
+        refused(published().with_stages(count), &says);
+    }
+    for count in [0, 17, 1 << 31, usize::MAX] {
+        let says = format!("setting `blocks`: is {count}, must be from 1 to 16");
+        refused(published().with_estimator(estimator().with_blocks(count)), &says);
+        refused(published().with_calibrator(calibrator().with_blocks(count)), &says);
+    }
+    for count in [0, 65, 1 << 31, usize::MAX] {
+        let says = format!("setting `channels`: is {count}, must be from 1 to 64");
+        refused(published().with_estimator(estimator().with_channels(count)), &says);
+        refused(published().with_calibrator(calibrator().with_channels(count)), &says);
+        let alone = estimator().with_channels(count).load(fixture("weights/cascade.pt"), &cpu());
+        assert_eq!(alone.unwrap_err().to_string(), says);
+    }
 }
 
 #[test]
@@ -202,13 +308,13 @@ fn broken_files_are_named() {
 
     let sparse = folder.path().join("sparse.bpk");
     std::fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
-    refused(&sparse, &["too many for an SCI model"]);
+    refused(&sparse, &["too large for an SCI model"]);
 
     refused(&write("weights.onnx", b""), &["unknown extension", ".safetensors"]);
     refused(folder.path(), &["unknown extension"]);
     let pretender = folder.path().join("folder.pt");
     std::fs::create_dir(&pretender).unwrap();
-    refused(&pretender, &["not a file"]);
+    refused(&pretender, &["it is not a regular file"]);
 }
 
 #[test]
@@ -217,7 +323,7 @@ fn bad_tensors_are_named() {
     let good = folder.path().join("good.safetensors");
     pytorch_fixture().save(&good).unwrap();
     let weight = "enhance.conv.0.weight";
-    let with = |name: &str, change: &dyn Fn(&mut Tensor)| {
+    let with = |name: &str, change: &dyn Fn(&mut Entry)| {
         let path = folder.path().join("bad.safetensors");
         rewrite(&good, &path, |tensors| {
             change(tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap());
@@ -297,6 +403,65 @@ fn writing_that_fails_keeps_the_old_file() {
     assert_eq!(left, ["folder.bpk", "model.safetensors"]);
 }
 
+#[test]
+fn equal_weights_make_equal_files() {
+    let folder = folder();
+    for name in ["model.bpk", "model.safetensors"] {
+        let path = folder.path().join(name);
+        let saved = || {
+            let cascade = SciCascadeConfig::new().init_with_seed(1, &cpu()).unwrap();
+            cascade.save(&path).unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        assert!(saved() == saved(), "{name}");
+    }
+}
+
+#[test]
+fn the_largest_model_can_be_saved_and_loaded() {
+    let folder = folder();
+    let config = SciCascadeConfig::new()
+        .with_stages(64)
+        .with_estimator(IlluminationEstimatorConfig::new().with_blocks(16).with_channels(64))
+        .with_calibrator(SelfCalibratorConfig::new().with_blocks(16).with_channels(64));
+    let cascade = config.init(&cpu()).unwrap();
+    for name in ["model.bpk", "model.safetensors"] {
+        let path = folder.path().join(name);
+        cascade.save(&path).unwrap();
+        assert_eq!(config.load(&path, &cpu()).unwrap().config(), config, "{name}");
+    }
+}
+
+#[test]
+#[cfg(feature = "train")]
+fn checkpoints_of_a_training_run_are_read() {
+    use sci_burn::loss::SciLossConfig;
+    use sci_burn::train::OptimizerConfig;
+    let folder = folder();
+    let path = folder.path().join("model-1.bpk");
+    let loss = || SciLossConfig::new().init().unwrap();
+    let photo = image(5, [1, 3, 6, 6], &cpu());
+
+    let cascade = SciCascadeConfig::new().init_with_seed(4, &cpu().autodiff()).unwrap();
+    let expected = cascade.estimator.valid().forward(photo.clone());
+    let learner = OptimizerConfig::new().learner(cascade, loss()).unwrap();
+    learner.model().into_record().save(&path).unwrap();
+    SciCascadeConfig::new().load(&path, &cpu()).unwrap();
+    let alone = IlluminationEstimatorConfig::new().load(&path, &cpu()).unwrap();
+    assert_eq!(largest_difference(alone.forward(photo.clone()), expected.clone()), 0.0);
+    let enhanced = Enhancer::from_file(&path, &cpu()).unwrap().forward(photo.clone());
+    // The enhancer folds the normalization into the convolution.
+    assert!(largest_difference(enhanced.illumination, expected.clone()) < 1e-6);
+
+    // As fine-tuning writes them: of an estimator alone.
+    let device = cpu().autodiff();
+    let estimator = IlluminationEstimatorConfig::new().init_with_seed(4, &device).unwrap();
+    let learner = OptimizerConfig::new().learner(estimator, loss()).unwrap();
+    learner.model().into_record().save(&path).unwrap();
+    let alone = IlluminationEstimatorConfig::new().load(&path, &cpu()).unwrap();
+    assert_eq!(largest_difference(alone.forward(photo), expected), 0.0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
 
@@ -343,13 +508,13 @@ fn refused(path: &Path, says: &[&str]) {
 }
 
 /// Name, type, shape and bytes.
-type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
+type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Copies a safetensors file with changes.
-fn rewrite(from: &Path, to: &PathBuf, change: impl FnOnce(&mut Vec<Tensor>)) {
+fn rewrite(from: &Path, to: &PathBuf, change: impl FnOnce(&mut Vec<Entry>)) {
     let bytes = std::fs::read(from).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: Vec<Tensor> = file
+    let mut tensors: Vec<Entry> = file
         .iter()
         .map(|(name, view)| {
             (name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec())

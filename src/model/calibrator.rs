@@ -1,4 +1,5 @@
-use super::{BatchNorm, Conv3x3, at_least_one, drawing};
+use super::layers::Initializer;
+use super::{BatchNorm, Conv3x3, MAX_BLOCKS, MAX_CHANNELS, check_count};
 use crate::error::Result;
 use burn::config::Config;
 use burn::module::Module;
@@ -7,44 +8,60 @@ use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SelfCalibrator`].
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SelfCalibratorConfig {
-    /// How often the residual block is applied, with the same weights each time. At least 1.
+    /// How often the residual block is applied, with the same weights each time. 1 to 16.
     #[config(default = 3)]
     pub blocks: usize,
-    /// Channels of the features. At least 1.
+    /// Channels of the features. 1 to 64.
     #[config(default = 16)]
     pub channels: usize,
 }
 
 impl SelfCalibratorConfig {
-    /// A calibrator with the published random initialization.
+    /// A calibrator with the published random initialization, drawn with seed 0: the same weights
+    /// every time.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is 0.
+    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is out of its range.
     pub fn init(&self, device: &Device) -> Result<SelfCalibrator> {
-        let _drawing = drawing();
-        self.draw(device)
+        self.init_with_seed(0, device)
     }
 
-    /// As [`init`](Self::init), for a caller that holds [`drawing`].
-    pub(super) fn draw(&self, device: &Device) -> Result<SelfCalibrator> {
-        at_least_one("blocks", self.blocks)?;
-        at_least_one("channels", self.channels)?;
-        Ok(SelfCalibrator {
-            input_conv: Conv3x3::init([3, self.channels], device),
-            input_norm: BatchNorm::init(self.channels, device),
-            block_conv_1: Conv3x3::init([self.channels; 2], device),
-            block_norm_1: BatchNorm::init(self.channels, device),
-            block_conv_2: Conv3x3::init([self.channels; 2], device),
-            block_norm_2: BatchNorm::init(self.channels, device),
-            output_conv: Conv3x3::init([self.channels, 3], device),
+    /// As [`init`](Self::init), with the weights that belong to `seed`. They are drawn on the host
+    /// and are equal on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_with_seed(&self, seed: u64, device: &Device) -> Result<SelfCalibrator> {
+        self.check()?;
+        Ok(self.init_with(&mut Initializer::new(seed, device)))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_count("blocks", self.blocks, MAX_BLOCKS)?;
+        check_count("channels", self.channels, MAX_CHANNELS)
+    }
+
+    /// The module of a configuration that has been checked.
+    pub(super) fn init_with(&self, initializer: &mut Initializer) -> SelfCalibrator {
+        // The order of the fields is the order in which their weights are drawn.
+        SelfCalibrator {
+            input_conv: initializer.conv([3, self.channels]),
+            input_norm: initializer.norm(self.channels),
+            block_conv_1: initializer.conv([self.channels; 2]),
+            block_norm_1: initializer.norm(self.channels),
+            block_conv_2: initializer.conv([self.channels; 2]),
+            block_norm_2: initializer.norm(self.channels),
+            output_conv: initializer.conv([self.channels, 3]),
             blocks: self.blocks,
-        })
+        }
     }
 }
 
-/// Makes the next stage's input out of a stage's result, so that all stages converge to the same
+/// Computes the next stage's input from a stage's result, so that all stages converge to the same
 /// illumination: the network `K` of the paper's section 3.2. Needed for training only.
 #[doc(alias = "CalibrateNetwork")]
 #[derive(Module, Debug)]
@@ -81,7 +98,7 @@ impl SelfCalibrator {
     /// - output: `[batch, 3, height, width]`, in `(-1, 1)`
     ///
     /// # Panics
-    /// If the reflectance has not three channels.
+    /// If the reflectance does not have three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
         let first = self.input_conv.forward(reflectance.clone());
         let mut features = self.input_norm.forward_relu(first, None);

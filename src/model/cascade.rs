@@ -1,6 +1,7 @@
+use super::layers::Initializer;
 use super::{
-    IlluminationEstimator, IlluminationEstimatorConfig, SelfCalibrator, SelfCalibratorConfig,
-    at_least_one, drawing, reflectance,
+    IlluminationEstimator, IlluminationEstimatorConfig, MAX_STAGES, SelfCalibrator,
+    SelfCalibratorConfig, check_count, reflectance,
 };
 use crate::error::Result;
 use burn::config::Config;
@@ -9,8 +10,9 @@ use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SciCascade`]. The defaults are the published model.
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SciCascadeConfig {
-    /// How often the estimator is applied in training. At least 1.
+    /// How often the estimator is applied in training. 1 to 64.
     #[config(default = 3)]
     pub stages: usize,
     /// The illumination estimator, shared by all stages.
@@ -22,39 +24,41 @@ pub struct SciCascadeConfig {
 }
 
 impl SciCascadeConfig {
-    /// A cascade with the published random initialization. Seed the device first
-    /// (`device.seed(…)`) for a reproducible one, and let no other thread draw random numbers on it
-    /// meanwhile.
+    /// A cascade with the published random initialization, drawn with seed 0: the same weights
+    /// every time.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`](crate::Error::Setting) where a count is 0.
+    /// [`Error::Setting`](crate::Error::Setting) where a count is out of its range.
     pub fn init(&self, device: &Device) -> Result<SciCascade> {
-        let _drawing = drawing();
-        self.draw(device)
+        self.init_with_seed(0, device)
     }
 
-    /// As [`init`](Self::init), with the weights that follow from a seed, whatever other threads
-    /// initialize.
-    #[cfg(feature = "train")]
-    pub(crate) fn init_seeded(&self, seed: u64, device: &Device) -> Result<SciCascade> {
-        let _drawing = drawing();
-        device.seed(seed);
-        self.draw(device)
-    }
-
-    fn draw(&self, device: &Device) -> Result<SciCascade> {
-        at_least_one("stages", self.stages)?;
+    /// As [`init`](Self::init), with the weights that belong to `seed`. They are drawn on the host,
+    /// the estimator's first, and are equal on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_with_seed(&self, seed: u64, device: &Device) -> Result<SciCascade> {
+        self.check()?;
+        let mut initializer = Initializer::new(seed, device);
         Ok(SciCascade {
-            estimator: self.estimator.draw(device)?,
-            calibrator: self.calibrator.draw(device)?,
+            estimator: self.estimator.init_with(&mut initializer),
+            calibrator: self.calibrator.init_with(&mut initializer),
             stages: self.stages,
         })
     }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_count("stages", self.stages, MAX_STAGES)?;
+        self.estimator.check()?;
+        self.calibrator.check()
+    }
 }
 
-/// The whole model as it is trained: estimator and calibrator, applied in a cascade with shared
-/// weights (figure 2 and equation 4 of the paper).
+/// The whole model of the training: estimator and calibrator, applied in a cascade of stages with
+/// shared weights (figure 2 and equation 4 of the paper).
 ///
 /// To enhance photographs only the [estimator](SciCascade::estimator) is needed.
 #[doc(alias = "Network")]
@@ -68,8 +72,9 @@ pub struct SciCascade {
     pub stages: usize,
 }
 
-/// What one stage of a [`SciCascade`] computes. All tensors are `[batch, 3, height, width]`.
+/// The result of one stage of a [`SciCascade`]. All tensors are `[batch, 3, height, width]`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Stage {
     /// The stage's input `z`: the dark image, from the second stage on with a calibration added.
     pub input: Tensor<4>,
@@ -77,13 +82,14 @@ pub struct Stage {
     pub illumination: Tensor<4>,
     /// The enhanced image, the dark one divided by the illumination, in `[0, 1]`.
     pub reflectance: Tensor<4>,
-    /// The size of the calibration that the reflectance gives, `|K(reflectance)|`.
+    /// The absolute value of the calibration of this reflectance, `|K(reflectance)|`.
     #[doc(alias = "attention")]
     pub calibration: Tensor<4>,
 }
 
-/// A stage as the training loss sees it. Both tensors are `[batch, 3, height, width]`.
+/// The part of a [`Stage`] on which the training loss depends. Both tensors are `[batch, 3, height, width]`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The stage's input `z`.
     pub input: Tensor<4>,
@@ -101,13 +107,13 @@ impl SciCascade {
         }
     }
 
-    /// Everything that every stage computes.
+    /// All that the stages compute, in order: one [`Stage`] for each.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Vec<Stage> {
         let mut input = image.clone();
         let mut stages = Vec::with_capacity(self.stages);
@@ -123,14 +129,14 @@ impl SciCascade {
         stages
     }
 
-    /// What the training loss needs of every stage, and no more: the last stage's calibration,
-    /// which changes nothing but its own running statistics, is left out.
+    /// What the training loss needs of each stage. Unlike [`forward`](Self::forward), it does not
+    /// compute the last stage's calibration, on which no loss depends.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image does not have three channels.
     pub fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
         let mut estimates = Vec::with_capacity(self.stages);
         let mut input = image.clone();
@@ -153,7 +159,7 @@ mod tests {
     #[test]
     fn zero_stages_are_refused() {
         let refused = SciCascadeConfig::new().with_stages(0).init(&Device::flex()).unwrap_err();
-        assert_eq!(refused.to_string(), "setting `stages`: is 0, must be at least 1");
+        assert_eq!(refused.to_string(), "setting `stages`: is 0, must be from 1 to 64");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-use super::{BatchNorm, Conv3x3, at_least_one, drawing};
+use super::layers::Initializer;
+use super::{BatchNorm, Conv3x3, MAX_BLOCKS, MAX_CHANNELS, check_count};
 use crate::error::Result;
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
@@ -8,42 +9,58 @@ use burn::tensor::{Device, Tensor};
 
 /// Configuration of an [`IlluminationEstimator`].
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct IlluminationEstimatorConfig {
-    /// How often the residual block is applied, with the same weights each time. At least 1.
+    /// How often the residual block is applied, with the same weights each time. 1 to 16.
     #[config(default = 1)]
     pub blocks: usize,
-    /// Channels of the features. At least 1.
+    /// Channels of the features. 1 to 64.
     #[config(default = 3)]
     pub channels: usize,
 }
 
 impl IlluminationEstimatorConfig {
-    /// An estimator with the published random initialization.
+    /// An estimator with the published random initialization, drawn with seed 0: the same weights
+    /// every time.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is 0.
+    /// [`Error::Setting`](crate::Error::Setting) where `blocks` or `channels` is out of its range.
     pub fn init(&self, device: &Device) -> Result<IlluminationEstimator> {
-        let _drawing = drawing();
-        self.draw(device)
+        self.init_with_seed(0, device)
     }
 
-    /// As [`init`](Self::init), for a caller that holds [`drawing`].
-    pub(super) fn draw(&self, device: &Device) -> Result<IlluminationEstimator> {
-        at_least_one("blocks", self.blocks)?;
-        at_least_one("channels", self.channels)?;
-        Ok(IlluminationEstimator {
-            input_conv: Conv3x3::init([3, self.channels], device),
-            block_conv: Conv3x3::init([self.channels; 2], device),
-            block_norm: BatchNorm::init(self.channels, device),
-            output_conv: Conv3x3::init([self.channels, 3], device),
+    /// As [`init`](Self::init), with the weights that belong to `seed`. They are drawn on the host
+    /// and are equal on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_with_seed(&self, seed: u64, device: &Device) -> Result<IlluminationEstimator> {
+        self.check()?;
+        Ok(self.init_with(&mut Initializer::new(seed, device)))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_count("blocks", self.blocks, MAX_BLOCKS)?;
+        check_count("channels", self.channels, MAX_CHANNELS)
+    }
+
+    /// The module of a configuration that has been checked.
+    pub(super) fn init_with(&self, initializer: &mut Initializer) -> IlluminationEstimator {
+        // The order of the fields is the order in which their weights are drawn.
+        IlluminationEstimator {
+            input_conv: initializer.conv([3, self.channels]),
+            block_conv: initializer.conv([self.channels; 2]),
+            block_norm: initializer.norm(self.channels),
+            output_conv: initializer.conv([self.channels, 3]),
             blocks: self.blocks,
-        })
+        }
     }
 }
 
-/// Estimates the illumination of an image: the network `H` of the paper's section 3.1, and all that
-/// is left of SCI after training.
+/// Estimates the illumination of an image: the network `H` of the paper's section 3.1, the only one
+/// that is needed after training.
 ///
 /// With the published configuration it has 258 trainable parameters and sees 7×7 pixels, so a tile
 /// with a border of three pixels is computed exactly.
@@ -63,7 +80,7 @@ pub struct IlluminationEstimator {
 }
 
 impl IlluminationEstimator {
-    /// The smallest illumination: the image is never divided by less.
+    /// The smallest illumination, so that the image is never divided by zero.
     pub const MIN_ILLUMINATION: f64 = 1e-4;
 
     /// The configuration that gives an estimator of this shape.
@@ -79,7 +96,7 @@ impl IlluminationEstimator {
     /// - output: `[batch, 3, height, width]`, in `[1e-4, 1]`
     ///
     /// # Panics
-    /// If the image has not three channels.
+    /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         let mut features = relu(self.input_conv.forward(image.clone()));
         for _ in 0..self.blocks {
@@ -93,7 +110,7 @@ impl IlluminationEstimator {
     /// The weights for inference, with the block's normalization folded into its convolution.
     ///
     /// # Panics
-    /// If the device fails to deliver them.
+    /// If they cannot be read from the device.
     pub(crate) fn folded(&self) -> FoldedEstimator {
         let mut block = weights(&self.block_conv);
         let norm = &self.block_norm;

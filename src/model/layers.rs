@@ -1,19 +1,56 @@
-//! The two layers that everything is made of. They are Burn's convolution and batch normalization
-//! narrowed to what SCI uses, with the published initialization and PyTorch's statistics.
+//! The two layers of both networks: Burn's convolution and batch normalization, reduced to what SCI
+//! uses, with the published initialization and PyTorch's running statistics.
 
 use crate::ops::functions::{conv3x3, norm_relu};
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::activation::relu;
 use burn::tensor::module::batch_norm;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
 
-/// The standard deviation of every random initial value (the reference's `weights_init`).
-const INITIAL_DEVIATION: f64 = 0.02;
+/// Makes the initial weights of a module. They are drawn on the host, in the order of the modules'
+/// fields, so that a seed gives the same weights on every device and no device's own generator is
+/// advanced.
+pub(super) struct Initializer<'a> {
+    random: ChaCha8Rng,
+    device: &'a Device,
+}
 
-fn normal<const D: usize>(mean: f64, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    // Drawn at once, not at first use, so that a seed gives the same weights whatever runs first.
-    let distribution = Distribution::Normal(mean, INITIAL_DEVIATION);
-    Param::from_tensor(Tensor::random(shape, distribution, device))
+impl<'a> Initializer<'a> {
+    /// The standard deviation of every random value (`weights_init` in the authors' code).
+    const DEVIATION: f32 = 0.02;
+
+    pub(super) fn new(seed: u64, device: &'a Device) -> Self {
+        Self { random: ChaCha8Rng::seed_from_u64(seed), device }
+    }
+
+    /// A convolution with weights from N(0, 0.02) and biases of 0.
+    pub(super) fn conv(&mut self, [input, output]: [usize; 2]) -> Conv3x3 {
+        Conv3x3 {
+            weight: self.normal(0.0, [output, input, 3, 3]),
+            bias: Param::from_tensor(Tensor::zeros([output], self.device)),
+        }
+    }
+
+    /// A normalization with scales from N(1, 0.02), shifts of 0, a running mean of 0 and a running
+    /// variance of 1.
+    pub(super) fn norm(&mut self, channels: usize) -> BatchNorm {
+        BatchNorm {
+            weight: self.normal(1.0, [channels]),
+            bias: Param::from_tensor(Tensor::zeros([channels], self.device)),
+            training: Param::from_bool(true),
+            running_mean: RunningState::new(Tensor::zeros([channels], self.device)),
+            running_var: RunningState::new(Tensor::ones([channels], self.device)),
+        }
+    }
+
+    fn normal<const D: usize>(&mut self, mean: f32, shape: [usize; D]) -> Param<Tensor<D>> {
+        let mut draw = || mean + Self::DEVIATION * self.random.sample::<f32, _>(StandardNormal);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
+    }
 }
 
 /// A 3×3 convolution with stride 1, zero padding 1 and a bias: the size of the image is kept.
@@ -26,14 +63,6 @@ pub struct Conv3x3 {
 }
 
 impl Conv3x3 {
-    /// Weights from N(0, 0.02), biases 0.
-    pub(crate) fn init([input, output]: [usize; 2], device: &Device) -> Self {
-        Self {
-            weight: normal(0.0, [output, input, 3, 3], device),
-            bias: Param::from_tensor(Tensor::zeros([output], device)),
-        }
-    }
-
     /// Applies the convolution.
     ///
     /// # Shapes
@@ -60,7 +89,7 @@ pub struct BatchNorm {
     pub weight: Param<Tensor<1>>,
     /// Shift, `[channels]`.
     pub bias: Param<Tensor<1>>,
-    /// Whether the layer trains, given an input on an autodiff device.
+    /// Whether the layer is in training mode, which matters for inputs on an autodiff device only.
     pub training: Param<Flag>,
     /// Running mean, `[channels]`.
     pub running_mean: RunningState<Tensor<1>>,
@@ -69,23 +98,12 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// Added to the variance before its root is taken.
+    /// Added to the variance before the square root is taken.
     pub const EPSILON: f64 = 1e-5;
-    /// The weight of the newest batch in the running statistics.
+    /// The weight of the current batch in the running statistics.
     pub const MOMENTUM: f64 = 0.1;
 
-    /// Scale from N(1, 0.02), shift 0, running mean 0 and variance 1.
-    pub(crate) fn init(channels: usize, device: &Device) -> Self {
-        Self {
-            weight: normal(1.0, [channels], device),
-            bias: Param::from_tensor(Tensor::zeros([channels], device)),
-            training: Param::from_bool(true),
-            running_mean: RunningState::new(Tensor::zeros([channels], device)),
-            running_var: RunningState::new(Tensor::ones([channels], device)),
-        }
-    }
-
-    /// Normalizes each channel, cuts off what is negative, and adds the residual, if any.
+    /// Normalizes each channel, applies the ReLU, and adds the residual, if there is one.
     ///
     /// # Shapes
     /// - `input`, `residual`, output: `[batch, channels, height, width]`
@@ -117,16 +135,16 @@ impl BatchNorm {
 
         let samples = (batch * height * width) as f64;
         let unbiased = variance * (samples / (samples - 1.0).max(1.0));
-        follow(&self.running_mean, mean);
-        follow(&self.running_var, unbiased);
+        update(&self.running_mean, mean);
+        update(&self.running_var, unbiased);
         output
     }
 }
 
-/// Moves a running statistic towards the newest batch's.
-fn follow(running: &RunningState<Tensor<1>>, newest: Tensor<1>) {
-    let newest = newest.detach();
-    let old = running.value_sync().to_device(&newest.device());
-    let value = old * (1.0 - BatchNorm::MOMENTUM) + newest * BatchNorm::MOMENTUM;
+/// Moves a running statistic towards that of the current batch.
+fn update(running: &RunningState<Tensor<1>>, current: Tensor<1>) {
+    let current = current.detach();
+    let old = running.value_sync().to_device(&current.device());
+    let value = old * (1.0 - BatchNorm::MOMENTUM) + current * BatchNorm::MOMENTUM;
     running.update(value.detach());
 }

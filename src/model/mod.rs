@@ -1,4 +1,4 @@
-//! The paper's figure 2, one box a file.
+//! The networks of the paper's figure 2, their cascade, and their configurations.
 
 mod calibrator;
 mod cascade;
@@ -12,20 +12,21 @@ pub use layers::{BatchNorm, Conv3x3};
 
 use crate::error::{Error, Result};
 use burn::tensor::Tensor;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Held while initial weights are drawn. A device's random numbers belong to the whole process, and
-/// a seed would give others if two threads took turns.
-fn drawing() -> MutexGuard<'static, ()> {
-    static DRAWING: Mutex<()> = Mutex::new(());
-    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// The most stages of a cascade. Training keeps the features of every stage in memory.
+const MAX_STAGES: usize = 64;
 
-/// Refuses a count that must be at least one.
-fn at_least_one(setting: &'static str, value: usize) -> Result<()> {
+/// The most repetitions of a block. The published model has 3.
+const MAX_BLOCKS: usize = 16;
+
+/// The most channels of the features. The published model has 3 and 16.
+const MAX_CHANNELS: usize = 64;
+
+/// Refuses a count that is not in `1..=max`.
+fn check_count(setting: &'static str, value: usize, max: usize) -> Result<()> {
     match value {
-        0 => Err(Error::Setting { setting, reason: "is 0, must be at least 1".to_owned() }),
-        _ => Ok(()),
+        value if (1..=max).contains(&value) => Ok(()),
+        _ => Err(Error::setting(setting, format!("is {value}, must be from 1 to {max}"))),
     }
 }
 

@@ -84,7 +84,7 @@ pub fn train(
         let reason = format!("only {} photographs for {replicas} devices", data.training.len());
         return Err(Error::read(&config.data, reason));
     }
-    let cascade = config.model.init_seeded(config.seed, &device)?;
+    let cascade = config.model.init_with_seed(config.seed, &device)?;
     // Where one device optimizes for several, Burn hands it the sum of their gradients.
     let summed = if matches!(devices, ExecutionStrategy::MultiDevice(..)) { replicas } else { 1 };
     let learner = config.optimizer.learner_for(cascade, config.loss.init()?, summed)?;

@@ -1,18 +1,22 @@
 //! The three file formats, as lists of named tensors.
 
-use super::names;
-use crate::error::{Cause, Error, Result};
+use super::{names, pickle, zip};
+use crate::error::{Cause, Error, Result, brief};
 use crate::file;
 use burn::module::Module;
-use burn::store::pytorch::PytorchReader;
-use burn::store::{BurnpackStore, ModuleStore, bridge, burn_pack};
+use burn::store::{ModuleSnapshot, bridge, burn_pack};
 use burn::tensor::{Bytes, DType, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::Path;
 
-/// No SCI model comes near this many bytes; a larger file is refused before it is read.
-const MAX_FILE_SIZE: u64 = 64 << 20;
+/// Every model within the limits of the configuration takes fewer bytes: the largest one 7.6 MB, with
+/// the aliases of its blocks. No more of a file is read.
+const MAX_FILE_SIZE: usize = 8 << 20;
+
+/// The most bytes in which a file may describe its tensors. The largest model takes half of that.
+const MAX_HEADER_SIZE: u64 = 128 << 10;
 
 pub(super) enum Format {
     Pytorch,
@@ -55,24 +59,31 @@ pub(super) struct Stored {
 
 pub(super) fn read(path: &Path) -> Result<Stored> {
     let format = Format::of(path)?;
-    let unreadable = |error: std::io::Error| Error::read(path, error);
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Error::read(path, "not a file"));
-    }
     let malformed = |cause: Cause| Error::malformed(path, format.name(), cause);
-    if metadata.len() > MAX_FILE_SIZE {
-        return Err(malformed(
-            format!("{} bytes are too many for an SCI model", metadata.len()).into(),
-        ));
+    let bytes = read_bytes(path)?;
+    if bytes.len() > MAX_FILE_SIZE {
+        let reason = format!("it is larger than {MAX_FILE_SIZE} bytes, too large for an SCI model");
+        return Err(malformed(reason.into()));
     }
     let tensors = match format {
-        // This reader opens the file itself.
-        Format::Pytorch => read_pytorch(path),
-        Format::Safetensors => read_safetensors(&std::fs::read(path).map_err(unreadable)?),
-        Format::Burnpack => read_burnpack(std::fs::read(path).map_err(unreadable)?),
+        Format::Pytorch => read_pytorch(&bytes),
+        Format::Safetensors => read_safetensors(&bytes),
+        Format::Burnpack => read_burnpack(bytes),
     };
     Ok(sort(tensors.map_err(malformed)?))
+}
+
+/// The content of a file, cut off one byte beyond [`MAX_FILE_SIZE`].
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let unreadable = |error: std::io::Error| Error::read(path, error);
+    // Before it is opened, since opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Error::read(path, "it is not a regular file"));
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_SIZE as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
 }
 
 /// The tensors of a safetensors file that is a part of this crate.
@@ -96,12 +107,77 @@ type Tensors = std::result::Result<(Vec<burn_pack::Tensor>, [Option<usize>; 2]),
 /// Under which names a burnpack file's metadata has the block counts.
 const BLOCKS: [&str; 2] = ["sci.estimator.blocks", "sci.calibrator.blocks"];
 
-fn read_pytorch(path: &Path) -> Tensors {
-    let reader = PytorchReader::new(path).map_err(Cause::from)?;
-    Ok((reader.into_tensors().into_values().map(bridge::from_pytorch).collect(), [None; 2]))
+/// The tensors of the archive that `torch.save` writes since PyTorch 1.6.
+fn read_pytorch(bytes: &[u8]) -> Tensors {
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return Err("it is no archive as `torch.save` has written them since PyTorch 1.6".into());
+    }
+    let entries = zip::entries(bytes)?;
+    let mut roots = entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
+    let (Some(root), None) = (roots.next(), roots.next()) else {
+        return Err("it has not exactly one entry `data.pkl`".into());
+    };
+    if let Some(order) = entries.get(format!("{root}byteorder").as_str())
+        && order.trim_ascii() != b"little"
+    {
+        return Err("its byte order is not little-endian".into());
+    }
+    let pickle = entries[format!("{root}data.pkl").as_str()];
+    check_header(pickle.len() as u64)?;
+    let mut tensors = Vec::new();
+    let mut total = 0;
+    for (name, view) in pickle::state_dict(pickle)? {
+        // What no model has is not read.
+        let (Some(dtype), Some(_)) = (view.dtype, names::to_ours(name)) else { continue };
+        let malformed = |reason: &str| Cause::from(format!("tensor `{}` {reason}", brief(name)));
+        let storage = entries.get(format!("{root}data/{}", view.storage).as_str());
+        let storage = storage.ok_or_else(|| malformed("has no data"))?;
+        let data = gather(storage, dtype.size(), &view);
+        let data = data.ok_or_else(|| malformed("is larger than its data"))?;
+        // Tensors may share their data, many times over.
+        total += data.len();
+        if total > MAX_FILE_SIZE {
+            return Err("its tensors are too large for an SCI model".into());
+        }
+        let data = TensorData::from_bytes_vec(data, view.shape, dtype);
+        tensors.push(bridge::from_data(data, name.to_owned(), None));
+    }
+    Ok((tensors, [None; 2]))
+}
+
+/// The bytes of a tensor in row-major order, or `None` if it reaches beyond its storage or has more
+/// elements than that.
+fn gather(storage: &[u8], size: usize, view: &pickle::View) -> Option<Vec<u8>> {
+    let count = view.shape.iter().try_fold(1, |count: usize, dim| count.checked_mul(*dim))?;
+    if view.shape.len() != view.stride.len() || count > storage.len() / size {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(count * size);
+    for index in 0..count {
+        let (mut rest, mut position) = (index, view.offset);
+        for (dim, stride) in view.shape.iter().zip(&view.stride).rev() {
+            position = position.checked_add((rest % dim).checked_mul(*stride)?)?;
+            rest /= dim;
+        }
+        let start = position.checked_mul(size)?;
+        bytes.extend_from_slice(storage.get(start..start.checked_add(size)?)?);
+    }
+    Some(bytes)
+}
+
+/// Refuses a part of a file that describes tensors where it is longer than it can be for a model.
+fn check_header(length: u64) -> std::result::Result<(), Cause> {
+    match length {
+        ..=MAX_HEADER_SIZE => Ok(()),
+        _ => Err(format!("a header of {length} bytes is too long for an SCI model").into()),
+    }
 }
 
 fn read_burnpack(bytes: Vec<u8>) -> Tensors {
+    // The header is a magic number, a version, and the length of what describes the tensors.
+    if let Some(length) = bytes.get(6..).and_then(|rest| rest.first_chunk()) {
+        check_header(u32::from_le_bytes(*length).into())?;
+    }
     let reader = burn_pack::Reader::from_bytes(Bytes::from_bytes_vec(bytes));
     let reader = reader.map_err(Cause::from)?;
     let blocks = BLOCKS.map(|key| reader.metadata().get(key)?.parse().ok());
@@ -109,6 +185,9 @@ fn read_burnpack(bytes: Vec<u8>) -> Tensors {
 }
 
 fn read_safetensors(bytes: &[u8]) -> Tensors {
+    if let Some(length) = bytes.first_chunk() {
+        check_header(u64::from_le_bytes(*length))?;
+    }
     let file = SafeTensors::deserialize(bytes).map_err(Cause::from)?;
     let tensors = file.iter().filter_map(|(name, view)| {
         let dtype = match view.dtype() {
@@ -134,12 +213,14 @@ fn read_safetensors(bytes: &[u8]) -> Tensors {
 }
 
 pub(super) fn write_burnpack<M: Module>(module: &M, blocks: [usize; 2], path: &Path) -> Result<()> {
-    let mut store = BurnpackStore::from_bytes(None);
+    let mut tensors = module.collect(None, None, false);
+    // Burn draws these at random for every module: without them equal weights make equal files.
+    tensors.iter_mut().for_each(|tensor| tensor.param_id = None);
+    let mut writer = burn_pack::Writer::new(tensors);
     for (key, count) in BLOCKS.into_iter().zip(blocks) {
-        store = store.metadata(key, count.to_string());
+        writer = writer.with_metadata(key, &count.to_string());
     }
-    store.collect_from(module).map_err(Error::execution)?;
-    file::write(path, &store.get_bytes().map_err(Error::execution)?)
+    file::write(path, &writer.into_bytes().map_err(Error::execution)?)
 }
 
 pub(super) fn write_safetensors(tensors: Vec<(String, TensorData)>, path: &Path) -> Result<()> {

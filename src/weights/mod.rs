@@ -1,17 +1,20 @@
-//! Weight files ↔ modules.
+//! Reading and writing the weights of modules.
 //!
 //! | extension | what | read | written |
 //! |---|---|---|---|
 //! | `.pt`, `.pth` | a PyTorch state dict, such as the authors' checkpoints | yes | no |
 //! | `.safetensors` | the same tensors under the same names | yes | yes |
-//! | `.bpk` | Burn's own format, under this crate's field names | yes | yes |
+//! | `.bpk` | Burn's own format, under this crate's field names; checkpoints of a training run | yes | yes |
 //!
-//! A file is read whole and checked before a module is made of it: there is no half-loaded model.
+//! A file is read once and checked before any weight of a module is replaced. Files come from
+//! anywhere: whatever is in one, reading it takes little time and less than 64 MiB of memory.
 
 mod format;
 mod names;
+mod pickle;
 #[cfg(feature = "presets")]
 mod presets;
+mod zip;
 
 #[cfg(feature = "presets")]
 pub use presets::Preset;
@@ -29,14 +32,16 @@ use std::path::Path;
 impl SciCascadeConfig {
     /// A cascade with the weights of a file, which must hold estimator and calibrator.
     ///
-    /// Names that the model does not know are ignored, so the authors' checkpoints load as they
-    /// are: they list the shared blocks twice (`conv.*` and `blocks.N.*`).
+    /// Tensors that the model does not have are ignored, so the authors' checkpoints load as they
+    /// are, though they list the shared blocks twice (`conv.*` and `blocks.N.*`). The model of a
+    /// training run's checkpoint (`checkpoint/model-N.bpk`) loads as well.
     ///
     /// # Errors
     ///
     /// [`Error::Read`], [`Error::UnknownExtension`] or [`Error::Malformed`] where the file cannot
     /// be read; [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::BadTensor`] or
-    /// [`Error::BlockCount`] where it does not fit; [`Error::Setting`] where the configuration itself is wrong.
+    /// [`Error::BlockCount`] where it does not fit; [`Error::Setting`] where the configuration
+    /// itself is out of range.
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
         let blocks = [Some(self.estimator.blocks), Some(self.calibrator.blocks)];
         let path = path.as_ref();
@@ -51,9 +56,8 @@ impl IlluminationEstimatorConfig {
     ///
     /// As [`SciCascadeConfig::load`].
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<IlluminationEstimator> {
-        let path = path.as_ref();
-        let stored = format::read(path)?;
-        load(self.init(device)?, names::ESTIMATOR, [Some(self.blocks), None], stored, path)
+        let (path, estimator) = (path.as_ref(), self.init(device)?);
+        load(estimator, names::ESTIMATOR, [Some(self.blocks), None], format::read(path)?, path)
     }
 }
 
@@ -61,13 +65,13 @@ impl SciCascade {
     /// Writes all weights and running statistics to a `.safetensors` or `.bpk` file.
     ///
     /// A safetensors file has the names of the authors' PyTorch code, `blocks.*` included, so that
-    /// `Network.load_state_dict` takes it. The file is replaced in one step: a crash leaves the old
-    /// one.
+    /// `Network.load_state_dict` accepts it. Equal weights make equal files. A file that exists is
+    /// replaced atomically.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownExtension`], [`Error::Write`] where the disk refuses, or [`Error::Execution`]
-    /// where the device cannot deliver the weights.
+    /// [`Error::UnknownExtension`]; [`Error::Write`] where the file cannot be written;
+    /// [`Error::Execution`] where the weights cannot be read from the device.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let blocks = [self.estimator.blocks, self.calibrator.blocks];
         save(self, "", blocks, path.as_ref())
@@ -86,8 +90,8 @@ impl IlluminationEstimator {
     }
 }
 
-/// Replaces every tensor of a freshly initialized module, whose place in a cascade is `root` and
-/// whose estimator and calibrator, if it has them, apply their block `blocks` times.
+/// Replaces every tensor of a newly initialized module, the prefix of which in a cascade is `root`.
+/// Its estimator and calibrator, if it has them, apply their block `blocks` times.
 fn load<M: Module>(
     mut module: M,
     root: &str,
@@ -149,8 +153,8 @@ fn load<M: Module>(
     Ok(module)
 }
 
-/// Writes a module whose place in a cascade is `root`; `blocks` of estimator and calibrator say how
-/// often PyTorch lists the shared blocks.
+/// Writes a module, the prefix of which in a cascade is `root`. PyTorch lists the shared blocks of
+/// estimator and calibrator `blocks` times.
 fn save<M: Module>(module: &M, root: &str, blocks: [usize; 2], path: &Path) -> Result<()> {
     // Running statistics are written to the module late; `valid` waits for them.
     let module = module.valid();

@@ -1,7 +1,10 @@
-//! This crate's names of the layers and PyTorch's.
+//! The names of the layers in this crate and in the authors' PyTorch code.
 
-/// Where the estimator stands in a cascade.
+/// The prefix of the estimator's tensors in a cascade.
 pub(super) const ESTIMATOR: &str = "estimator.";
+
+/// The prefix of a network's tensors in a checkpoint of a training run.
+const CHECKPOINT: &str = "network.";
 
 /// Field paths in [`SciCascade`](crate::model::SciCascade), and names in the authors' `Network`.
 const LAYERS: [(&str, &str); 11] = [
@@ -18,15 +21,15 @@ const LAYERS: [(&str, &str); 11] = [
     ("calibrator.output_conv", "calibrate.out_conv.0"),
 ];
 
-/// What PyTorch calls the shared block, and the list that holds it once more for every repetition.
+/// PyTorch's prefixes of a shared block, and of the list that names it again for each repetition.
 const SHARED_BLOCKS: [(&str, &str); 2] =
     [("enhance.conv.", "enhance.blocks."), ("calibrate.convs.", "calibrate.blocks.")];
 
 /// This crate's name of a tensor in a file, or `None` for one that the model does not have.
 ///
-/// An estimator that was saved alone has names without the prefix, here as in PyTorch.
+/// An estimator that was saved alone has names without its prefix, here as in PyTorch.
 pub(super) fn to_ours(stored: &str) -> Option<String> {
-    let (layer, parameter) = stored.rsplit_once('.')?;
+    let (layer, parameter) = stored.strip_prefix(CHECKPOINT).unwrap_or(stored).rsplit_once('.')?;
     let (ours, _) = LAYERS.iter().find(|(ours, theirs)| {
         layer == *ours
             || layer == *theirs
@@ -54,7 +57,8 @@ pub(super) fn to_pytorch_with_aliases(ours: &str, blocks: [usize; 2]) -> Vec<Str
     std::iter::once(name).chain(aliases).collect()
 }
 
-/// How often a file's estimator and calibrator apply their block, as far as its names tell.
+/// How often the estimator and the calibrator of a file apply their block, where its names list the
+/// repetitions.
 pub(super) fn block_counts<'a>(stored: impl Iterator<Item = &'a str>) -> [Option<usize>; 2] {
     let mut counts = [None; 2];
     for name in stored {
@@ -73,13 +77,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_vocabularies_and_lone_estimators_are_understood() {
+    fn names_of_both_kinds_and_of_estimators_alone_are_understood() {
         let ours = Some("estimator.block_norm.running_var".to_owned());
         for stored in [
             "enhance.conv.1.running_var",
             "conv.1.running_var",
             "estimator.block_norm.running_var",
             "block_norm.running_var",
+            "network.estimator.block_norm.running_var",
+            "network.block_norm.running_var",
         ] {
             assert_eq!(to_ours(stored), ours, "{stored}");
         }

@@ -2,13 +2,17 @@ use super::{format, load, names};
 use crate::error::Error;
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig};
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Weights that come with this crate, trained by it on real low-light photographs. The repository's
-/// `assets/presets/README.md` says how, and what each does well and badly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Weights that are part of this crate, trained with it on real low-light photographs. The
+/// repository's `assets/presets/README.md` describes the training, and the strengths and weaknesses of
+/// each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Preset {
     /// For photographs that are a little dark.
     Easy,
@@ -83,6 +87,15 @@ mod tests {
             preset.estimator(&Device::flex()).output_conv.weight.val().into_data()
         });
         assert!(weights[0] != weights[1] && weights[1] != weights[2]);
+    }
+
+    #[test]
+    fn files_have_the_same_names_as_messages() {
+        for preset in Preset::ALL {
+            let json = format!("\"{preset}\"");
+            assert_eq!(serde_json::to_string(&preset).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Preset>(&json).unwrap(), preset);
+        }
     }
 
     #[test]
