@@ -6,16 +6,15 @@ mod autodiff;
 mod cpu;
 
 use super::Operation;
-use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
 /// What a device's backend has kernels for, with or without autodiff.
 pub(super) fn operations(device: &Device) -> &'static [Operation] {
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => cpu::OPERATIONS,
+        burn::backend::DispatchDevice::Flex(_) => cpu::OPERATIONS,
         #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => cpu::OPERATIONS,
+        burn::backend::DispatchDevice::NdArray(_) => cpu::OPERATIONS,
         #[allow(unreachable_patterns, reason = "where these are the only backends")]
         _ => &[],
     }
