@@ -1,7 +1,7 @@
 //! The kernels against the plain functions, on every backend with kernels that is compiled in.
 
-use super::functions::{conv3x3, has_kernel, norm_relu};
-use super::{Operation, plain};
+use super::functions::{conv3x3, enhance_pixels, has_kernel, norm_relu};
+use super::{FoldedEstimator, Operation, Samples, Weights, plain};
 use crate::loss::{SmoothnessLossConfig, YcbcrLayout, fidelity};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -345,4 +345,25 @@ fn a_residual_of_another_shape_panics() {
     let [image, residual] = [[1, 2, 5, 5], [1, 2, 5, 4]].map(|shape| random(1, shape, &device));
     let vector = random(2, [2], &device);
     norm_relu(image, vector.clone(), vector, Some(residual), 1e-5);
+}
+
+/// A convolution of zeros.
+fn zeros(outputs: usize, inputs: usize) -> Weights {
+    Weights { weight: vec![0.0; outputs * inputs * 9], bias: vec![0.0; outputs] }
+}
+
+#[test]
+#[should_panic(expected = "the weights of an estimator with 2 blocks do not fit together")]
+fn an_estimator_whose_layers_do_not_fit_panics() {
+    FoldedEstimator::new([zeros(4, 3), zeros(4, 3), zeros(3, 4)], 2);
+}
+
+#[test]
+#[should_panic(expected = "35 samples are too few for 4×3 pixels")]
+fn an_image_with_too_few_samples_panics() {
+    let estimator = FoldedEstimator::new([zeros(4, 3), zeros(4, 4), zeros(3, 4)], 1);
+    let source = Samples { samples: &[0; 35][..], stride: 12 };
+    let target = Samples { samples: &mut [0; 36][..], stride: 12 };
+    let routing = Tensor::zeros([1], &Device::flex());
+    enhance_pixels::<image::Rgb<u8>>(routing, &estimator, [3, 4], 1.0, source, target).unwrap();
 }

@@ -191,7 +191,7 @@ impl WithSimd for NormForward<'_> {
     }
 }
 
-/// The sums of the gradient behind the ReLU, and of it times the normalized value.
+/// The sums of the gradient that passes the ReLU, and of its product with the normalized value.
 struct Sums<'a> {
     values: &'a [f32],
     gradient: &'a [f32],
@@ -238,7 +238,7 @@ struct NormBackward<'a> {
     values: &'a [f32],
     gradient: &'a [f32],
     channel: Channel,
-    /// Of the gradient behind the ReLU, and of it times the normalized value.
+    /// Of the gradient that passes the ReLU, and of its product with the normalized value.
     means: [f32; 2],
     result: &'a mut [f32],
 }
