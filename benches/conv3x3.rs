@@ -17,14 +17,14 @@ fn conv3x3(criterion: &mut Criterion) {
             let conv = SelfCalibratorConfig::new().init(&device).unwrap().block_conv_1;
             let range = Distribution::Uniform(-1.0, 1.0);
             let image: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
-            // What the loss would send back.
-            let slope: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
+            // The gradient with respect to the result.
+            let gradient: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
             common::on_threads(&mut group, id, &mut || {
                 let result = if id == "forward" {
                     conv.forward(image.clone())
                 } else {
                     let image = image.clone().require_grad();
-                    let loss = (conv.forward(image.clone()) * slope.clone()).sum();
+                    let loss = (conv.forward(image.clone()) * gradient.clone()).sum();
                     image.grad(&loss.backward()).unwrap()
                 };
                 device.sync().unwrap();

@@ -9,14 +9,6 @@ mod file;
 pub mod loss;
 pub mod metrics;
 pub mod model;
-#[cfg_attr(
-    not(all(feature = "train", any(feature = "flex", feature = "ndarray"))),
-    allow(
-        dead_code,
-        unused,
-        reason = "the kernels lack a backend, or the backward passes a caller"
-    )
-)]
 mod ops;
 #[cfg(feature = "photo")]
 pub mod photo;
@@ -30,8 +22,6 @@ pub use {burn, image};
 pub use device::{device_names, open_device};
 pub use enhance::{Enhanced, Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
 pub use error::{Cause, Error, Result};
-#[doc(hidden)]
-pub use ops::cpu::EnhancePixel;
 #[cfg(feature = "photo")]
 #[doc(no_inline)]
 pub use photo::{Photo, open_photo, save_photo};

@@ -5,11 +5,11 @@ mod common;
 
 use burn::tensor::Tensor;
 use common::{cpu, image, largest_difference};
-use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
+use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
 use sci_burn::model::IlluminationEstimatorConfig;
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{EnhancePixel, Enhancer, Exposure, Frame, FrameMut, image};
+use sci_burn::{Enhancer, Exposure, Frame, FrameMut, image};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..Default::default() }
@@ -144,7 +144,7 @@ proptest! {
     }
 }
 
-fn noise<P: EnhancePixel>(
+fn noise<P: Pixel>(
     width: u32,
     height: u32,
     seed: u32,
@@ -201,7 +201,7 @@ fn every_kind_of_pixel_is_enhanced_as_rgb_is() {
 /// The same picture in 8 and 16 bits, which hold the same numbers: `v / 255 = 257 v / 65535`.
 #[test]
 fn sixteen_bits_are_enhanced_as_eight_are_and_stay_sixteen() {
-    fn check<P: EnhancePixel<Subpixel = u8>, Q: EnhancePixel<Subpixel = u16>>(seed: u32)
+    fn check<P: Pixel<Subpixel = u8>, Q: Pixel<Subpixel = u16>>(seed: u32)
     where
         DynamicImage: From<ImageBuffer<P, Vec<u8>>> + From<ImageBuffer<Q, Vec<u16>>>,
     {

@@ -1,6 +1,6 @@
 use crate::error::{Error, Result};
 use crate::metrics;
-use crate::ops::cpu::Lit;
+use crate::ops::Lit;
 use std::str::FromStr;
 
 /// How far to brighten.

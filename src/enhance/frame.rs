@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use crate::ops::cpu::EnhancePixel;
+use crate::ops::pixel::EnhancePixel;
 
 /// A picture in memory that somebody else owns: rows of pixels, each `stride` samples after the one
 /// before it.

@@ -8,9 +8,9 @@ pub use frame::{Frame, FrameMut};
 
 use crate::error::{Error, Result};
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, reflectance};
-use crate::ops::FoldedEstimator;
-use crate::ops::cpu::{self, EnhancePixel, Lit};
-use crate::ops::functions::{enhance, has_kernel, on_cpu};
+use crate::ops::functions::{enhance_pixels, enhance_planes, has_kernel, sample_pixels};
+use crate::ops::pixel::EnhancePixel;
+use crate::ops::{FoldedEstimator, Lit, Operation, Samples};
 use crate::photo::Photo;
 #[cfg(feature = "presets")]
 use crate::weights::Preset;
@@ -62,7 +62,9 @@ impl Enhancer {
     pub fn new(estimator: IlluminationEstimator, device: &Device) -> Self {
         let device = device.clone().without_autodiff();
         let estimator = estimator.valid().to_device(&device);
-        let folded = on_cpu(&device).then(|| Arc::new(estimator.folded()));
+        let kernels = [Operation::EnhancePlanes, Operation::EnhancePixels, Operation::SamplePixels];
+        let fast = kernels.iter().any(|kernel| has_kernel(*kernel, &device));
+        let folded = fast.then(|| Arc::new(estimator.folded()));
         Self { estimator, folded, device, exposure: Exposure::Full }
     }
 
@@ -200,14 +202,20 @@ impl Enhancer {
             Exposure::Strength(strength) => strength,
             Exposure::Auto { luminance } => self.strength(source, luminance)?,
         };
-        let Some(folded) = &self.folded else {
+        let Some((routing, folded)) = self.kernel(Operation::EnhancePixels) else {
             return self.enhance_by_tensors(source, target, strength);
         };
-        let (size, network) = (source.size, folded.cpu());
-        let source = cpu::Samples { samples: source.samples, stride: source.stride };
-        let target = cpu::Samples { samples: target.samples, stride: target.stride };
-        cpu::enhance_pixels::<P>(network, size, strength, source, target);
-        Ok(())
+        let size = source.size;
+        let source = Samples { samples: source.samples, stride: source.stride };
+        let target = Samples { samples: target.samples, stride: target.stride };
+        enhance_pixels::<P>(routing, folded, size, strength, source, target)
+    }
+
+    /// A tensor by which an operation finds the device, and the estimator for it, where the device
+    /// has the kernel.
+    fn kernel(&self, operation: Operation) -> Option<(Tensor<1>, &FoldedEstimator)> {
+        let folded = self.folded.as_ref().filter(|_| has_kernel(operation, &self.device))?;
+        Some((self.estimator.output_conv.bias.val(), folded))
     }
 
     /// The strength that [`Exposure::Auto`] with this luminance finds for a picture. On a CPU device
@@ -222,10 +230,10 @@ impl Enhancer {
         if source.size.contains(&0) {
             return Ok(1.0);
         }
-        let sample = match &self.folded {
-            Some(folded) => {
-                let samples = cpu::Samples { samples: source.samples, stride: source.stride };
-                cpu::sample_pixels::<P>(folded.cpu(), source.size, samples, SAMPLE)
+        let sample = match self.kernel(Operation::SamplePixels) {
+            Some((routing, folded)) => {
+                let samples = Samples { samples: source.samples, stride: source.stride };
+                sample_pixels::<P>(routing, folded, source.size, samples, SAMPLE)?
             }
             None => self.sample_tiles(source)?,
         };
@@ -351,12 +359,10 @@ impl Enhancer {
     }
 
     fn with_strength(&self, image: Tensor<4>, strength: f32) -> Enhanced {
-        match &self.folded {
-            Some(folded) if has_kernel(&image) && !image.device().is_autodiff() => {
-                let [illumination, reflectance] = enhance(image, folded.clone(), strength);
-                Enhanced { illumination, reflectance }
-            }
-            _ => self.forward_plain(image, strength),
+        let fast = self.folded.as_ref();
+        match fast.and_then(|folded| enhance_planes(&image, folded, strength)) {
+            Some([illumination, reflectance]) => Enhanced { illumination, reflectance },
+            None => self.forward_plain(image, strength),
         }
     }
 

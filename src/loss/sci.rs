@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 /// Configuration of a [`SciLoss`].
 #[derive(Config, Debug, PartialEq)]
 pub struct SciLossConfig {
-    /// How much the fidelity counts against the smoothness. Finite, not negative.
+    /// The weight of the fidelity; that of the smoothness is 1. Finite, not negative.
     #[config(default = 1.5)]
     pub fidelity_weight: f64,
     /// The smoothness loss.
@@ -23,7 +23,7 @@ impl SciLossConfig {
     pub fn init(&self) -> Result<SciLoss> {
         if !(self.fidelity_weight >= 0.0 && self.fidelity_weight.is_finite()) {
             let reason = format!("is {}, must be 0 or more and finite", self.fidelity_weight);
-            return Err(Error::Setting { setting: "fidelity_weight", reason });
+            return Err(Error::setting("fidelity_weight", reason));
         }
         Ok(SciLoss { fidelity_weight: self.fidelity_weight, smoothness: self.smoothness.init()? })
     }
@@ -40,10 +40,10 @@ pub struct SciLoss {
     smoothness: SmoothnessLoss,
 }
 
-/// A loss and what it is made of. All are `[1]`.
+/// A loss and its two terms. All are `[1]`.
 #[derive(Clone, Debug)]
 pub struct LossTerms {
-    /// What is minimized: the fidelity times its weight, plus the smoothness.
+    /// The loss to minimize: the fidelity times its weight, plus the smoothness.
     pub total: Tensor<1>,
     /// How far the illumination is from the stage input (`L_f`).
     pub fidelity: Tensor<1>,

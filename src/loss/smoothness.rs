@@ -1,16 +1,17 @@
+use super::YcbcrLayout;
 use super::ycbcr::{MATRIX, OFFSET};
-use super::{YcbcrLayout, to_ycbcr};
 use crate::error::{Error, Result};
-use crate::ops::cpu::Weighting;
-use crate::ops::functions::{has_kernel, smoothness};
+use crate::ops::Weighting;
+use crate::ops::functions::smoothness;
 use burn::config::Config;
 use burn::tensor::Tensor;
 
 /// Configuration of a [`SmoothnessLoss`].
 #[derive(Config, Debug, PartialEq)]
 pub struct SmoothnessLossConfig {
-    /// How different two pixels' colors must be, in YCbCr units, for their illuminations to be let
-    /// apart. Positive. With the published 10 and values in `[0, 1]` every weight is above 0.98.
+    /// The standard deviation, in YCbCr units, of the Gaussian that weighs a pair of pixels by their
+    /// color difference. Positive. With the published 10 and values in `[0, 1]` every weight is above
+    /// 0.98.
     #[config(default = 10.0)]
     pub sigma: f64,
     /// How the stage input is converted to YCbCr.
@@ -27,14 +28,15 @@ impl SmoothnessLossConfig {
     pub fn init(&self) -> Result<SmoothnessLoss> {
         if !(self.sigma > 0.0 && self.sigma.is_finite()) {
             let reason = format!("is {}, must be positive and finite", self.sigma);
-            return Err(Error::Setting { setting: "sigma", reason });
+            return Err(Error::setting("sigma", reason));
         }
         Ok(SmoothnessLoss { sigma: self.sigma, ycbcr: self.ycbcr })
     }
 }
 
-/// Asks for an illumination that changes only where the image does: the spatially varying L1 norm
-/// `L_s` of the paper's equation 7, over the 24 neighbors in a 5×5 window.
+/// The smoothness of the illumination: the spatially varying L1 norm `L_s` of the paper's equation 7,
+/// over the 24 neighbors in a 5×5 window. The less two pixels' colors differ, the more a difference of
+/// their illuminations counts.
 #[doc(alias = "SmoothLoss")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct SmoothnessLoss {
@@ -42,29 +44,12 @@ pub struct SmoothnessLoss {
     ycbcr: YcbcrLayout,
 }
 
-/// Rows down and columns to the right, from one pixel of a pair to the other. Each of the 24
-/// neighbors is one of these or its opposite.
-const PAIRS: [(usize, isize); 12] = [
-    (0, 1),
-    (0, 2),
-    (1, -2),
-    (1, -1),
-    (1, 0),
-    (1, 1),
-    (1, 2),
-    (2, -2),
-    (2, -1),
-    (2, 0),
-    (2, 1),
-    (2, 2),
-];
-
 impl SmoothnessLoss {
     /// The smallest height and width, in pixels: a smaller image lacks some of the pairs.
     pub const MIN_SIZE: usize = 3;
 
     /// The loss of an illumination, given the stage input that it was estimated from. A NaN or an
-    /// infinity in either makes it NaN or infinite.
+    /// infinity in either makes the loss NaN or infinite.
     ///
     /// # Shapes
     /// - `input`, `illumination`: `[batch, 3, height, width]`
@@ -82,57 +67,23 @@ impl SmoothnessLoss {
             "smoothness loss: the image is {width}×{height}, needs at least {min}×{min} pixels",
             min = Self::MIN_SIZE,
         );
-        if has_kernel(&input) && has_kernel(&illumination) {
-            return smoothness(
-                input,
-                illumination,
-                Weighting {
-                    matrix: MATRIX,
-                    offset: OFFSET,
-                    per_pixel: self.ycbcr == YcbcrLayout::PerPixel,
-                    sigma: self.sigma as f32,
-                },
-            );
+        smoothness(input, illumination, self.weighting())
+    }
+
+    pub(crate) fn weighting(&self) -> Weighting {
+        Weighting {
+            matrix: MATRIX,
+            offset: OFFSET,
+            per_pixel: self.ycbcr == YcbcrLayout::PerPixel,
+            sigma: self.sigma,
         }
-        self.forward_plain(input, illumination)
     }
-
-    /// As [`forward`](Self::forward), in Burn's tensor functions: what the kernels are held against.
-    #[doc(hidden)]
-    pub fn forward_plain(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
-        let color = to_ycbcr(input, self.ycbcr);
-        PAIRS
-            .iter()
-            .map(|&pair| self.pair(pair, &color, &illumination))
-            .reduce(|sum, pair| sum + pair)
-            .expect("there are twelve pairs")
-    }
-
-    /// The mean over all places where both pixels of the pair are in the image, counted twice:
-    /// once from each of them.
-    fn pair(&self, pair: (usize, isize), color: &Tensor<4>, illumination: &Tensor<4>) -> Tensor<1> {
-        let distance = difference(color, pair).square().sum_dim(1);
-        let weight = (distance * (-0.5 / (self.sigma * self.sigma))).exp();
-        let change = difference(illumination, pair).abs().sum_dim(1);
-        (weight * change).mean() * 2.0
-    }
-}
-
-/// `image[y + down, x + right] − image[y, x]` wherever both are in the image.
-fn difference(image: &Tensor<4>, (down, right): (usize, isize)) -> Tensor<4> {
-    let [batch, channels, height, width] = image.dims();
-    let columns = right.unsigned_abs();
-    let (left_start, right_start) = if right < 0 { (columns, 0) } else { (0, columns) };
-    let part = |top: usize, left: usize| {
-        let rows = top..top + height - down;
-        image.clone().slice([0..batch, 0..channels, rows, left..left + width - columns])
-    };
-    part(down, right_start) - part(0, left_start)
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
+    use crate::loss::to_ycbcr;
     use burn::tensor::{Device, Distribution};
 
     fn random(shape: [usize; 4]) -> Tensor<4> {

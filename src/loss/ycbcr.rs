@@ -1,12 +1,13 @@
-use burn::tensor::{Tensor, TensorData};
+use crate::ops::plain::convert_colors;
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// What the three numbers are that are converted to YCbCr together.
+/// Which three values are converted to YCbCr together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum YcbcrLayout {
     /// Three neighbors in the memory of the `[batch, 3, height, width]` tensor, which are samples
-    /// of one channel. A slip of the authors' code; published training ran with it.
+    /// of one channel. A mistake in the authors' code, with which the published weights were trained.
     #[default]
     Reference,
     /// Red, green and blue of one pixel.
@@ -29,21 +30,7 @@ pub(crate) const OFFSET: [f32; 3] = [16.0 / 255.0, 128.0 / 255.0, 128.0 / 255.0]
 /// If the image has not three channels.
 #[doc(alias = "rgb2yCbCr")]
 pub fn to_ycbcr(image: Tensor<4>, layout: YcbcrLayout) -> Tensor<4> {
-    let device = image.device();
-    let [batch, channels, height, width] = image.dims();
-    let matrix = Tensor::<2>::from_data(TensorData::from(MATRIX), &device);
-    let offset = Tensor::<1>::from_floats(OFFSET, &device);
-    match layout {
-        YcbcrLayout::Reference => {
-            let triples = image.reshape([batch * height * width, channels]);
-            (triples.matmul(matrix) + offset.unsqueeze()).reshape([batch, channels, height, width])
-        }
-        YcbcrLayout::PerPixel => {
-            let pixels = image.reshape([batch, channels, height * width]);
-            let converted = matrix.transpose().unsqueeze::<3>().matmul(pixels);
-            (converted + offset.reshape([1, 3, 1])).reshape([batch, channels, height, width])
-        }
-    }
+    convert_colors(image, MATRIX, OFFSET, layout == YcbcrLayout::PerPixel)
 }
 
 #[cfg(all(test, feature = "flex"))]

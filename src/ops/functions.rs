@@ -1,81 +1,147 @@
-//! The operations on Burn's high-level tensors, and where there is no kernel, in its functions.
+//! The operations on Burn's high-level tensors: by the backend's kernel where there is one, otherwise
+//! by the [plain](super::plain) implementation.
 
-use super::cpu::Weighting;
-use super::{FoldedEstimator, SciOps};
-use burn::backend::{Dispatch, DispatchDevice};
-use burn::tensor::activation::relu;
-use burn::tensor::module::{batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
+use super::pixel::EnhancePixel;
+use super::{
+    EnhanceOps, FoldedEstimator, Lit, Operation, PixelOps, Samples, Weighting, backends, plain,
+};
+use crate::error::Result;
+use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
 use std::sync::Arc;
 
-/// Whether the kernels for main memory run on a device, be it an autodiff device or not.
-pub(crate) fn on_cpu(device: &Device) -> bool {
-    match device.clone().without_autodiff().as_dispatch() {
-        #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
-        #[allow(unreachable_patterns, reason = "where these are the only backends")]
-        _ => false,
-    }
+#[cfg(feature = "train")]
+use super::TrainingOps;
+
+/// Whether a device's backend has a kernel for an operation.
+pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
+    backends::operations(device).contains(&operation)
 }
 
-/// Whether there are kernels for a tensor. On an autodiff device they come with training.
-pub(crate) fn has_kernel<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device();
-    let differentiable = cfg!(feature = "train") || !device.is_autodiff();
+/// Whether a tensor's backend has a kernel for an operation, and that can take the tensor.
+fn fits<const D: usize>(operation: Operation, tensor: &Tensor<D>) -> bool {
     let empty = tensor.shape().num_elements() == 0;
-    tensor.dtype() == DType::F32 && differentiable && !empty && on_cpu(&device)
+    tensor.dtype() == DType::F32 && !empty && has_kernel(operation, &tensor.device())
 }
 
-/// Illumination and reflectance of images, both `[batch, 3, height, width]`. The image
-/// [has a kernel](has_kernel) and is not on an autodiff device.
-pub(crate) fn enhance(
-    image: Tensor<4>,
-    estimator: Arc<FoldedEstimator>,
+/// Illumination and reflectance of images, all `[batch, 3, height, width]`, in one pass; `None` where
+/// there is no kernel for the image. In place of the illumination `i` it works with
+/// `1 − strength · (1 − i)`.
+pub(crate) fn enhance_planes(
+    image: &Tensor<4>,
+    estimator: &Arc<FoldedEstimator>,
     strength: f32,
-) -> [Tensor<4>; 2] {
-    let (illumination, reflectance) = Dispatch::enhance(image.into_dispatch(), estimator, strength);
-    [illumination, reflectance].map(Tensor::from_dispatch)
+) -> Option<[Tensor<4>; 2]> {
+    // The kernel has no gradients.
+    if !fits(Operation::EnhancePlanes, image) || image.device().is_autodiff() {
+        return None;
+    }
+    let image = image.clone().into_dispatch();
+    let (illumination, reflectance) = Dispatch::enhance_planes(image, estimator.clone(), strength);
+    Some([illumination, reflectance].map(Tensor::from_dispatch))
 }
 
-/// The smoothness loss of stage input and illumination, both `[batch, 3, height, width]`. They
-/// [have a kernel](has_kernel).
+/// Enhances an image of `[height, width]` in host memory, on the device of the tensor `routing`, which
+/// [has a kernel](has_kernel) for [`Operation::EnhancePixels`].
+///
+/// # Errors
+/// [`Error::Execution`](crate::Error::Execution) where the device fails.
+///
+/// # Panics
+/// If there are too few samples for the size.
+pub(crate) fn enhance_pixels<P: EnhancePixel>(
+    routing: Tensor<1>,
+    estimator: &FoldedEstimator,
+    size: [usize; 2],
+    strength: f32,
+    source: Samples<&[P::Subpixel]>,
+    target: Samples<&mut [P::Subpixel]>,
+) -> Result<()> {
+    check::<P>(size, source.samples.len(), source.stride);
+    check::<P>(size, target.samples.len(), target.stride);
+    let routing = routing.into_dispatch();
+    Dispatch::enhance_pixels::<P>(routing, estimator, size, strength, source, target)
+}
+
+/// Some pixels of an image of `[height, width]` in host memory, no more than `most`, with their
+/// illuminations. The device is that of the tensor `routing`, which [has a kernel](has_kernel) for
+/// [`Operation::SamplePixels`].
+///
+/// # Errors
+/// [`Error::Execution`](crate::Error::Execution) where the device fails.
+///
+/// # Panics
+/// If there are too few samples for the size.
+pub(crate) fn sample_pixels<P: EnhancePixel>(
+    routing: Tensor<1>,
+    estimator: &FoldedEstimator,
+    size: [usize; 2],
+    source: Samples<&[P::Subpixel]>,
+    most: usize,
+) -> Result<Vec<Lit>> {
+    check::<P>(size, source.samples.len(), source.stride);
+    Dispatch::sample_pixels::<P>(routing.into_dispatch(), estimator, size, source, most)
+}
+
+/// Panics unless rows of pixels fit into so many samples.
+fn check<P: EnhancePixel>([height, width]: [usize; 2], samples: usize, stride: usize) {
+    let row = width * usize::from(P::CHANNEL_COUNT);
+    let used = match height {
+        0 => 0,
+        1 => row,
+        _ => stride * (height - 1) + row,
+    };
+    assert!(used <= samples, "{samples} samples are too few for {width}×{height} pixels");
+}
+
+/// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]` with
+/// sizes of at least 3.
 pub(crate) fn smoothness(
     input: Tensor<4>,
     illumination: Tensor<4>,
     weighting: Weighting,
 ) -> Tensor<1> {
-    let (input, illumination) = (input.into_dispatch(), illumination.into_dispatch());
-    Tensor::from_dispatch(Dispatch::smoothness(input, illumination, weighting))
+    #[cfg(feature = "train")]
+    if [&input, &illumination].iter().all(|image| fits(Operation::Smoothness, image)) {
+        let (input, illumination) = (input.into_dispatch(), illumination.into_dispatch());
+        return Tensor::from_dispatch(Dispatch::smoothness(input, illumination, weighting));
+    }
+    plain::smoothness(input, illumination, weighting)
 }
 
 /// A 3×3 convolution with zero padding 1.
 ///
+/// # Shapes
+/// - `image`: `[batch, inputs, height, width]`
+/// - `weight`: `[outputs, inputs, 3, 3]`, `bias`: `[outputs]`
+/// - output: `[batch, outputs, height, width]`
+///
 /// # Panics
-/// If the numbers of channels do not fit.
+/// If the numbers of channels differ, or the kernels are not 3×3.
 pub(crate) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     let [outputs, inputs, ..] = weight.dims();
     assert_eq!(image.dims()[1], inputs, "convolution: the image has another number of channels");
     assert_eq!(weight.dims(), [outputs, inputs, 3, 3], "convolution: the kernels are not 3×3");
     assert_eq!(bias.dims(), [outputs], "convolution: another number of biases than of kernels");
-    if !(has_kernel(&image) && has_kernel(&weight) && has_kernel(&bias)) {
-        return conv3x3_plain(image, weight, bias);
+    #[cfg(feature = "train")]
+    if [&image, &weight].iter().all(|tensor| fits(Operation::Conv3x3, tensor))
+        && fits(Operation::Conv3x3, &bias)
+    {
+        let [image, weight] = [image, weight].map(Tensor::into_dispatch);
+        return Tensor::from_dispatch(Dispatch::conv3x3(image, weight, bias.into_dispatch()));
     }
-    let [image, weight] = [image, weight].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::conv3x3(image, weight, bias.into_dispatch()))
+    plain::conv3x3(image, weight, bias)
 }
 
-pub(super) fn conv3x3_plain(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
-    conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
-}
-
-/// A ReLU behind a batch normalization with the batch's own statistics, plus a residual; and the
-/// batch's mean and biased variance.
+/// Batch normalization with the batch's own statistics, then a ReLU, plus a residual if there is one;
+/// and the batch's mean and biased variance.
+///
+/// # Shapes
+/// - `image`, `residual`, output: `[batch, channels, height, width]`
+/// - `weight`, `bias`, mean, variance: `[channels]`
 ///
 /// # Panics
-/// If the numbers of channels do not fit, or the residual's shape.
+/// If the numbers of channels differ, or the shapes of image and residual.
 pub(crate) fn norm_relu(
     image: Tensor<4>,
     weight: Tensor<1>,
@@ -89,32 +155,17 @@ pub(crate) fn norm_relu(
     if let Some(residual) = &residual {
         assert_eq!(residual.dims(), image.dims(), "batch norm: the residual has another shape");
     }
-    let fast = has_kernel(&image) && has_kernel(&weight) && has_kernel(&bias);
-    if !fast || residual.as_ref().is_some_and(|residual| !has_kernel(residual)) {
-        return norm_relu_plain(image, weight, bias, residual, epsilon);
+    #[cfg(feature = "train")]
+    if [Some(&image), residual.as_ref()].iter().flatten().all(|t| fits(Operation::NormRelu, t))
+        && [&weight, &bias].iter().all(|vector| fits(Operation::NormRelu, vector))
+    {
+        let (image, epsilon) = (image.into_dispatch(), epsilon as f32);
+        let [weight, bias] = [weight, bias].map(Tensor::into_dispatch);
+        let (result, mean, variance) = match residual.map(Tensor::into_dispatch) {
+            Some(residual) => Dispatch::norm_relu_residual(image, weight, bias, residual, epsilon),
+            None => Dispatch::norm_relu(image, weight, bias, epsilon),
+        };
+        return (Tensor::from_dispatch(result), [mean, variance].map(Tensor::from_dispatch));
     }
-    let add = residual.is_some();
-    // Something has to stand there; it is neither read nor differentiated.
-    let residual = residual.unwrap_or_else(|| image.clone().detach());
-    let [image, residual] = [image, residual].map(Tensor::into_dispatch);
-    let [weight, bias] = [weight, bias].map(Tensor::into_dispatch);
-    let (result, mean, variance) =
-        Dispatch::norm_relu(image, weight, bias, residual, add, epsilon as f32);
-    (Tensor::from_dispatch(result), [mean, variance].map(Tensor::from_dispatch))
-}
-
-pub(super) fn norm_relu_plain(
-    image: Tensor<4>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-    residual: Option<Tensor<4>>,
-    epsilon: f64,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
-    let normalized = batch_norm_train(image, weight, bias, epsilon);
-    let result = relu(normalized.output);
-    let result = match residual {
-        Some(residual) => residual + result,
-        None => result,
-    };
-    (result, [normalized.mean, normalized.variance])
+    plain::norm_relu(image, weight, bias, residual, epsilon)
 }

@@ -1,40 +1,67 @@
-//! What Burn's own operations do too slowly: one trait over Burn's [`Backend`], with kernels for the
-//! CPU backends.
+//! Operations that Burn's own tensor functions do too slowly, as traits over Burn's [`Backend`].
 //!
-//! The functions in [`functions`] are what the model and the loss call. Each takes the fast way
-//! where the device has a kernel, and otherwise the plain one, written in Burn's tensor functions.
-//! A backend gets kernels by implementing [`SciOps`], and [`SciGradients`] to be trained on.
+//! Model, loss and enhancer call the functions in [`functions`]. Each takes the backend's kernel where
+//! there is one, and otherwise the implementation in [`plain`], which is written in Burn's tensor
+//! functions. A backend gets kernels by a file in [`backends`], which implements the traits below and
+//! lists its [`Operation`]s.
 
 #![cfg_attr(
     feature = "ndarray",
     allow(deprecated, reason = "deprecated by Burn 0.22, still supported here")
 )]
 
-#[cfg(feature = "train")]
-mod autodiff;
-pub(crate) mod cpu;
+mod backends;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod cpu;
 pub(crate) mod functions;
-mod tensors;
+pub(crate) mod pixel;
+pub(crate) mod plain;
 #[cfg(all(test, feature = "flex", feature = "train"))]
 mod tests;
 
+use crate::error::Result;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
-use cpu::{Network, Weighting};
-use std::sync::{Arc, OnceLock};
+use pixel::EnhancePixel;
+use std::sync::Arc;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use std::{any::Any, sync::OnceLock};
 
-/// An estimator's weights for inference, with the block's normalization folded into its convolution.
-#[derive(Debug)]
-pub(crate) struct FoldedEstimator {
-    /// The convolutions into the features, of the block, and out of the features.
-    pub(crate) layers: [Weights; 3],
-    /// How often the block is applied.
-    pub(crate) blocks: usize,
-    /// The same, arranged for the kernel in main memory.
-    cpu: OnceLock<Network>,
+/// An operation that a backend may have a kernel for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// [`EnhanceOps::enhance_planes`]
+    EnhancePlanes,
+    /// [`PixelOps::enhance_pixels`]
+    EnhancePixels,
+    /// [`PixelOps::sample_pixels`]
+    SamplePixels,
+    /// [`TrainingOps::conv3x3`] and its gradients
+    #[cfg(feature = "train")]
+    Conv3x3,
+    /// [`TrainingOps::norm_relu`] with and without a residual, and its gradients
+    #[cfg(feature = "train")]
+    NormRelu,
+    /// [`TrainingOps::smoothness`] and its gradients
+    #[cfg(feature = "train")]
+    Smoothness,
 }
 
-/// A 3×3 convolution's weights, `[outputs, inputs, 3, 3]`, and biases.
+/// An illumination estimator's weights for inference, with the batch normalization of the residual
+/// block folded into its convolution.
+#[derive(Debug)]
+pub(crate) struct FoldedEstimator {
+    /// The convolutions from the image to the features, of the residual block, and from the features
+    /// to the illumination.
+    pub(crate) layers: [Weights; 3],
+    /// How often the residual block is applied.
+    pub(crate) blocks: usize,
+    /// The same weights as a backend's kernels want them.
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    arranged: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// The weights of a 3×3 convolution, `[outputs, inputs, 3, 3]`, and its biases, `[outputs]`.
 #[derive(Debug)]
 pub(crate) struct Weights {
     pub(crate) weight: Vec<f32>,
@@ -42,239 +69,217 @@ pub(crate) struct Weights {
 }
 
 impl FoldedEstimator {
+    /// # Panics
+    /// If the numbers of weights do not fit an image of three channels and each other.
     pub(crate) fn new(layers: [Weights; 3], blocks: usize) -> Self {
-        Self { layers, blocks, cpu: OnceLock::new() }
+        let estimator = Self {
+            layers,
+            blocks,
+            #[cfg(any(feature = "flex", feature = "ndarray"))]
+            arranged: OnceLock::new(),
+        };
+        // Kernels rely on it.
+        assert!(
+            estimator.is_consistent(),
+            "the weights of an estimator with {} blocks do not fit together",
+            estimator.blocks,
+        );
+        estimator
     }
 
-    /// The network for the kernel in main memory.
-    pub(crate) fn cpu(&self) -> &Network {
-        self.cpu.get_or_init(|| Network::new(&self.layers, self.blocks))
+    fn is_consistent(&self) -> bool {
+        let channels = self.layers[0].bias.len();
+        let shapes = [[channels, 3], [channels, channels], [3, channels]];
+        self.layers.iter().zip(shapes).all(|(layer, [outputs, inputs])| {
+            layer.weight.len() == outputs * inputs * 9 && layer.bias.len() == outputs
+        })
+    }
+
+    /// The weights as a backend's kernels want them, which are arranged at the first call.
+    ///
+    /// # Panics
+    /// If they have been arranged as another type: an estimator belongs to one kind of backend.
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    fn arranged<T: Any + Send + Sync>(&self, arrange: impl FnOnce(&Self) -> T) -> &T {
+        let arranged = self.arranged.get_or_init(|| Box::new(arrange(self)));
+        arranged.downcast_ref().expect("an estimator is used on one kind of backend")
     }
 }
 
-/// Operations with a kernel of their own. Tensors are float32.
-#[backend_extension(
-    Flex: cfg(feature = "flex"),
-    NdArray: cfg(feature = "ndarray"),
-    Autodiff: cfg(feature = "train")
-)]
-pub(crate) trait SciOps: Backend {
-    /// Illumination and reflectance of images, both `[batch, 3, height, width]`, in one pass. In
-    /// place of the illumination `i` it works with `1 − strength · (1 − i)`. Not differentiable.
-    fn enhance(
+/// The samples of an image in host memory, row by row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Samples<S> {
+    pub(crate) samples: S,
+    /// The distance between the first samples of two consecutive rows. For a single row it may be
+    /// anything.
+    pub(crate) stride: usize,
+}
+
+/// A pixel of a dark image, and its illumination. Both are red, green and blue.
+pub(crate) type Lit = [[f32; 3]; 2];
+
+/// How the smoothness loss weighs a pair of pixels by their colors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Weighting {
+    /// Converts three inputs to three values of YCbCr. One row for each input, one column for each
+    /// result.
+    pub(crate) matrix: [[f32; 3]; 3],
+    /// Added to each result. It matters where the inputs are neighbors in memory: there, two values
+    /// that are compared may be different components.
+    pub(crate) offset: [f32; 3],
+    /// Whether the three inputs are the channels of a pixel, or else neighbors in memory.
+    pub(crate) per_pixel: bool,
+    /// The standard deviation of the Gaussian of the color difference. Positive.
+    pub(crate) sigma: f64,
+}
+
+/// Inference on tensors, which are float32. Not differentiable.
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+pub(crate) trait EnhanceOps: Backend {
+    /// Illumination and reflectance of images, all `[batch, 3, height, width]`. In place of the
+    /// illumination `i` it works with `1 − strength · (1 − i)`.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |image, _, _| (image.clone(), image.clone()))]
+    fn enhance_planes(
         image: FloatTensor<Self>,
         estimator: Arc<FoldedEstimator>,
         strength: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
 
+/// Inference on pixels in host memory. The first argument is a tensor of any value, by which the
+/// backend and the device are chosen.
+///
+/// The pixels are borrowed, so that Burn's macro cannot defer these operations: for `Fusion` they are
+/// implemented by hand, on the tensor that `resolve_tensor_float` gives.
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+pub(crate) trait PixelOps: Backend {
+    /// Enhances an image of `[height, width]`, with the strength as in
+    /// [`EnhanceOps::enhance_planes`]. Source and target are large enough for the size.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    fn enhance_pixels<P: EnhancePixel>(
+        routing: FloatTensor<Self>,
+        estimator: &FoldedEstimator,
+        size: [usize; 2],
+        strength: f32,
+        source: Samples<&[P::Subpixel]>,
+        target: Samples<&mut [P::Subpixel]>,
+    ) -> Result<()>;
+
+    /// Some pixels of an image of `[height, width]`, no more than `most`, with their illuminations.
+    /// The source is large enough for the size.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    fn sample_pixels<P: EnhancePixel>(
+        routing: FloatTensor<Self>,
+        estimator: &FoldedEstimator,
+        size: [usize; 2],
+        source: Samples<&[P::Subpixel]>,
+        most: usize,
+    ) -> Result<Vec<Lit>>;
+}
+
+/// What training spends its time on. Tensors are float32.
+#[cfg(feature = "train")]
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+pub(crate) trait TrainingOps: Backend {
     /// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]`
     /// with sizes of at least 3.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(dtype = input, shape = burn::tensor::Shape::new([1]))]
     fn smoothness(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
         weighting: Weighting,
     ) -> FloatTensor<Self>;
 
-    /// A 3×3 convolution with zero padding 1: images `[batch, in, height, width]`, weights
-    /// `[out, in, 3, 3]`, biases `[out]`.
+    /// A 3×3 convolution with zero padding 1: images `[batch, inputs, height, width]`, weights
+    /// `[outputs, inputs, 3, 3]`, biases `[outputs]`.
+    #[fusion(
+        dtype = image,
+        shape = burn::tensor::Shape::new([image[0], weight[0], image[2], image[3]])
+    )]
     fn conv3x3(
         image: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
-    /// A ReLU behind a batch normalization with the batch's own statistics, plus the residual if
-    /// `add` says so (otherwise any tensor does): images and residual
-    /// `[batch, channels, height, width]`, weight and bias `[channels]`. Gives the result and the
-    /// batch's mean and biased variance, which are not differentiable.
+    /// Batch normalization with the batch's own statistics, then a ReLU: images
+    /// `[batch, channels, height, width]`, weight and bias `[channels]`. Returns the result and the
+    /// batch's mean and biased variance, `[channels]`, which are not differentiable.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |image, weight, _, _| (image.clone(), weight.clone(), weight.clone()))]
     fn norm_relu(
         image: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// [`norm_relu`](Self::norm_relu), plus a residual of the images' shape.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |image, weight, _, _, _| (image.clone(), weight.clone(), weight.clone()))]
+    fn norm_relu_residual(
+        image: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
-        add: bool,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The operations' backward passes.
-pub(crate) trait SciGradients: Backend {
-    /// The smoothness loss, and its gradients with respect to input and illumination.
+/// The backward passes of [`TrainingOps`], which a backend needs for `Autodiff` on top of it.
+#[cfg(feature = "train")]
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+pub(crate) trait GradientOps: Backend {
+    /// The smoothness loss, `[1]`, and its gradients with respect to input and illumination.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |input, illumination, _| (
+        burn::backend::fusion::custom::TensorSpec::new(burn::tensor::Shape::new([1]), input.dtype),
+        input.clone(),
+        illumination.clone(),
+    ))]
     fn smoothness_gradients(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
         weighting: Weighting,
-    ) -> [FloatTensor<Self>; 3];
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradient with respect to the images of a convolution.
+    #[fusion(
+        dtype = gradient,
+        shape = burn::tensor::Shape::new([gradient[0], weight[1], gradient[2], gradient[3]])
+    )]
     fn conv3x3_backward_image(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
     /// The gradients with respect to the weights and biases of a convolution.
+    #[fusion(meta = |image, gradient| {
+        let spec = |shape| burn::backend::fusion::custom::TensorSpec::new(shape, image.dtype);
+        let (inputs, outputs) = (image.shape[1], gradient.shape[1]);
+        (
+            spec(burn::tensor::Shape::new([outputs, inputs, 3, 3])),
+            spec(burn::tensor::Shape::new([outputs])),
+        )
+    })]
     fn conv3x3_backward_weight(
         image: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 2];
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients with respect to images, weight and bias, given the batch's mean and variance.
+    /// That with respect to a residual is the result's gradient itself.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |image, weight, bias, _, _, _, _| (image.clone(), weight.clone(), bias.clone()))]
     fn norm_relu_backward(
         image: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        statistics: [FloatTensor<Self>; 2],
-        epsilon: f32,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 3];
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
-
-/// Implements the operations for a backend whose tensors are in main memory.
-macro_rules! on_cpu {
-    ($backend:ty) => {
-        impl SciOps for $backend {
-            fn enhance(
-                image: FloatTensor<Self>,
-                estimator: Arc<FoldedEstimator>,
-                strength: f32,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                let image = Host::<Self, 4>::new(image);
-                let [illumination, reflectance] =
-                    cpu::enhance_planes(estimator.cpu(), image.shape, strength, image.values());
-                let tensor = |values| Host::<Self, 4>::tensor(values, image.shape);
-                (tensor(illumination), tensor(reflectance))
-            }
-
-            fn smoothness(
-                input: FloatTensor<Self>,
-                illumination: FloatTensor<Self>,
-                weighting: Weighting,
-            ) -> FloatTensor<Self> {
-                let [loss, ..] = Self::smoothness_gradients(input, illumination, weighting);
-                loss
-            }
-
-            fn conv3x3(
-                image: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-            ) -> FloatTensor<Self> {
-                let image = Host::<Self, 4>::new(image);
-                let weight = Host::<Self, 4>::new(weight);
-                let bias = Host::<Self, 1>::new(bias);
-                let result = conv3x3::forward(image.images(), weight.values(), bias.values());
-                let [batch, _, height, width] = image.shape;
-                Host::<Self, 4>::tensor(result, [batch, bias.shape[0], height, width])
-            }
-
-            fn norm_relu(
-                image: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                residual: FloatTensor<Self>,
-                add: bool,
-                epsilon: f32,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let image = Host::<Self, 4>::new(image);
-                let weight = Host::<Self, 1>::new(weight);
-                let bias = Host::<Self, 1>::new(bias);
-                let residual = add.then(|| Host::<Self, 4>::new(residual));
-                let [mean, variance] = norm::statistics(image.values(), image.shape);
-                let norm = norm::Norm {
-                    weight: weight.values(),
-                    bias: bias.values(),
-                    mean: &mean,
-                    variance: &variance,
-                    epsilon,
-                };
-                let residual = residual.as_ref().map(|residual| residual.values());
-                let result = norm::norm_relu(image.values(), image.shape, norm, residual);
-                let statistic = |values| Host::<Self, 1>::tensor(values, weight.shape);
-                let result = Host::<Self, 4>::tensor(result, image.shape);
-                (result, statistic(mean), statistic(variance))
-            }
-        }
-
-        impl SciGradients for $backend {
-            fn smoothness_gradients(
-                input: FloatTensor<Self>,
-                illumination: FloatTensor<Self>,
-                weighting: Weighting,
-            ) -> [FloatTensor<Self>; 3] {
-                let input = Host::<Self, 4>::new(input);
-                let illumination = Host::<Self, 4>::new(illumination);
-                let result =
-                    cpu::smoothness(input.shape, input.values(), illumination.values(), weighting);
-                let loss = Host::<Self, 1>::tensor(vec![result.loss], [1]);
-                let [input, illumination] = [result.input, result.illumination]
-                    .map(|values| Host::<Self, 4>::tensor(values, input.shape));
-                [loss, input, illumination]
-            }
-
-            fn conv3x3_backward_image(
-                weight: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-            ) -> FloatTensor<Self> {
-                let weight = Host::<Self, 4>::new(weight);
-                let gradient = Host::<Self, 4>::new(gradient);
-                let [_, inputs, ..] = weight.shape;
-                let result = conv3x3::backward_images(gradient.images(), weight.values(), inputs);
-                let [batch, _, height, width] = gradient.shape;
-                Host::<Self, 4>::tensor(result, [batch, inputs, height, width])
-            }
-
-            fn conv3x3_backward_weight(
-                image: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-            ) -> [FloatTensor<Self>; 2] {
-                let image = Host::<Self, 4>::new(image);
-                let gradient = Host::<Self, 4>::new(gradient);
-                let [weight, bias] = conv3x3::backward_weights(image.images(), gradient.images());
-                let [inputs, outputs] = [image.shape[1], gradient.shape[1]];
-                [
-                    Host::<Self, 4>::tensor(weight, [outputs, inputs, 3, 3]),
-                    Host::<Self, 1>::tensor(bias, [outputs]),
-                ]
-            }
-
-            fn norm_relu_backward(
-                image: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                statistics: [FloatTensor<Self>; 2],
-                epsilon: f32,
-                gradient: FloatTensor<Self>,
-            ) -> [FloatTensor<Self>; 3] {
-                let image = Host::<Self, 4>::new(image);
-                let gradient = Host::<Self, 4>::new(gradient);
-                let [weight, bias] = [weight, bias].map(Host::<Self, 1>::new);
-                let [mean, variance] = statistics.map(Host::<Self, 1>::new);
-                let norm = norm::Norm {
-                    weight: weight.values(),
-                    bias: bias.values(),
-                    mean: mean.values(),
-                    variance: variance.values(),
-                    epsilon,
-                };
-                let result =
-                    norm::norm_relu_backward(image.values(), image.shape, norm, gradient.values());
-                let parameter = |values| Host::<Self, 1>::tensor(values, weight.shape);
-                [
-                    Host::<Self, 4>::tensor(result.values, image.shape),
-                    parameter(result.weight),
-                    parameter(result.bias),
-                ]
-            }
-        }
-    };
-}
-
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-use {
-    cpu::{conv3x3, norm},
-    tensors::Host,
-};
-#[cfg(feature = "flex")]
-on_cpu!(burn::backend::Flex);
-#[cfg(feature = "ndarray")]
-on_cpu!(burn::backend::NdArray);

@@ -1,14 +1,15 @@
-//! The kernels against the plain functions, on every CPU backend that is compiled in.
+//! The kernels against the plain functions, on every backend with kernels that is compiled in.
 
-use super::functions::{conv3x3, conv3x3_plain, norm_relu, norm_relu_plain};
+use super::functions::{conv3x3, enhance_pixels, has_kernel, norm_relu};
+use super::{FoldedEstimator, Operation, Samples, Weights, plain};
 use crate::loss::{SmoothnessLossConfig, YcbcrLayout, fidelity};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
 fn devices() -> Vec<Device> {
-    let names = crate::device_names().into_iter();
-    let names = names.filter(|name| ["cpu", "ndarray"].contains(name));
-    names.map(|name| crate::open_device(name).unwrap()).collect()
+    let devices =
+        crate::device_names().into_iter().filter_map(|name| crate::open_device(name).ok());
+    devices.filter(|device| has_kernel(Operation::Conv3x3, device)).collect()
 }
 
 fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -63,8 +64,8 @@ impl Arguments {
         [host(result)].into_iter().chain(images).chain(vectors).collect()
     }
 
-    /// Compares gradients with the change of the result when one element moves a little.
-    fn slopes(
+    /// Compares the gradients with central finite differences.
+    fn check_by_differences(
         self,
         device: &Device,
         function: impl Fn(Tensor<4>, Tensor<4>, Tensor<1>, Tensor<1>) -> Tensor<4>,
@@ -96,12 +97,12 @@ impl Arguments {
                     arguments[argument][index] += step;
                     value(&arguments)
                 };
-                let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                let difference = (moved(1e-2) - moved(-1e-2)) / 2e-2;
                 let gradient = f64::from(gradient[index]);
-                let size = slope.abs().max(gradient.abs()).max(0.05);
+                let size = difference.abs().max(gradient.abs()).max(0.05);
                 assert!(
-                    (slope - gradient).abs() < 0.03 * size,
-                    "argument {argument}, element {index}: {gradient} is not {slope}"
+                    (difference - gradient).abs() < 0.03 * size,
+                    "argument {argument}, element {index}: {gradient} is not {difference}"
                 );
             }
         }
@@ -139,7 +140,7 @@ proptest! {
             let of = |function: Conv| {
                 arguments.run(&device, |image, weight, bias, _| function(image, weight, bias))
             };
-            let (fast, plain) = (of(conv3x3), of(conv3x3_plain));
+            let (fast, plain) = (of(conv3x3), of(plain::conv3x3));
             agree(&fast[..2], &plain[..2], 1e-5, 0.1);
             // Sums over all pixels of the batch.
             agree(&fast[2..], &plain[2..], 1e-5, ((batch * height * width) as f64).sqrt());
@@ -163,17 +164,17 @@ proptest! {
                 })
             };
             let sum = ((batch * height * width) as f64).sqrt();
-            let (fast, plain) = (of(norm_relu, 20.0), of(norm_relu_plain, 20.0));
+            let (fast, plain) = (of(norm_relu, 20.0), of(plain::norm_relu, 20.0));
             agree(&fast[..3], &plain[..3], 1e-4, 0.1);
             agree(&fast[3..], &plain[3..], 1e-4, sum);
-            let (fast, plain) = (of(norm_relu, 0.0), of(norm_relu_plain, 0.0));
+            let (fast, plain) = (of(norm_relu, 0.0), of(plain::norm_relu, 0.0));
             agree(&fast[..1], &plain[..1], 1e-5, 0.1);
             let statistics = |function: NormRelu| {
                 let [weight, bias] = [2, 3].map(|n| random(seed + n, [channels], &device));
                 let image = random(seed, shape, &device);
                 function(image, weight, bias, None, 1e-5).1.map(host).to_vec()
             };
-            agree(&statistics(norm_relu), &statistics(norm_relu_plain), 1e-5, 0.1);
+            agree(&statistics(norm_relu), &statistics(plain::norm_relu), 1e-5, 0.1);
         }
     }
 
@@ -187,16 +188,16 @@ proptest! {
         let ycbcr = if per_pixel { YcbcrLayout::PerPixel } else { YcbcrLayout::Reference };
         let loss = SmoothnessLossConfig { sigma, ycbcr }.init().unwrap();
         for device in devices() {
-            let of = |plain: bool| {
+            let of = |fast: bool| {
                 arguments.run(&device, |input, illumination, _, _| {
-                    let loss = match plain {
-                        true => loss.forward_plain(input, illumination),
-                        false => loss.forward(input, illumination),
+                    let loss = match fast {
+                        true => loss.forward(input, illumination),
+                        false => plain::smoothness(input, illumination, loss.weighting()),
                     };
                     loss.reshape([1; 4])
                 })
             };
-            agree(&of(false), &of(true), 2e-4, 1e-6);
+            agree(&of(true), &of(false), 2e-4, 1e-6);
         }
     }
 
@@ -223,6 +224,38 @@ proptest! {
 }
 
 #[test]
+fn the_loss_is_the_same_with_and_without_autodiff() {
+    for device in devices() {
+        for (seed, [height, width]) in [[3, 3], [33, 17], [70, 130]].into_iter().enumerate() {
+            for ycbcr in [YcbcrLayout::Reference, YcbcrLayout::PerPixel] {
+                let loss = SmoothnessLossConfig { sigma: 0.3, ycbcr }.init().unwrap();
+                let images = |device: &Device| {
+                    [0, 9].map(|n| random(seed as u64 + n, [2, 3, height, width], device))
+                };
+                let [input, light] = images(&device);
+                let alone = host(loss.forward(input, light))[0];
+                let [input, light] = images(&device.clone().autodiff());
+                let tracked = host(loss.forward(input.clone().require_grad(), light.clone()))[0];
+                let untracked = host(loss.forward(input, light))[0];
+                let bits = [alone, tracked, untracked].map(f32::to_bits);
+                assert!(bits[0] == bits[1] && bits[0] == bits[2], "{alone} {tracked} {untracked}");
+            }
+        }
+    }
+}
+
+/// A kernel is listed only where every step of it can run.
+#[test]
+fn kernels_are_asked_for_by_operation() {
+    let device = Device::flex();
+    for operation in [Operation::EnhancePlanes, Operation::EnhancePixels, Operation::Smoothness] {
+        assert!(
+            has_kernel(operation, &device) && has_kernel(operation, &device.clone().autodiff())
+        );
+    }
+}
+
+#[test]
 fn the_fidelity_of_a_large_picture_does_not_depend_on_threads() {
     for device in devices() {
         let [input, light] = [1, 2].map(|seed| random(seed, [1, 3, 1300, 1300], &device));
@@ -233,15 +266,15 @@ fn the_fidelity_of_a_large_picture_does_not_depend_on_threads() {
 }
 
 #[test]
-fn gradients_are_the_slopes() {
+fn gradients_agree_with_finite_differences() {
     let seed = 77;
     for device in devices() {
         let images = [[2, 3, 5, 7], [4, 3, 3, 3]];
         Arguments { seed, images, vectors: [4, 1] }
-            .slopes(&device, |image, weight, bias, _| conv3x3(image, weight, bias));
+            .check_by_differences(&device, |image, weight, bias, _| conv3x3(image, weight, bias));
         // With a shift that keeps every value away from the kink of the ReLU, on both of its sides.
         for side in [3.0, -3.0] {
-            Arguments { seed, images: [[2, 2, 5, 6]; 2], vectors: [2; 2] }.slopes(
+            Arguments { seed, images: [[2, 2, 5, 6]; 2], vectors: [2; 2] }.check_by_differences(
                 &device,
                 |image, residual, weight, bias| {
                     norm_relu(image, weight * 0.2, bias * 0.1 + side, Some(residual), 1e-5).0
@@ -250,7 +283,7 @@ fn gradients_are_the_slopes() {
         }
         for ycbcr in [YcbcrLayout::Reference, YcbcrLayout::PerPixel] {
             let loss = SmoothnessLossConfig { sigma: 0.7, ycbcr }.init().unwrap();
-            Arguments { seed, images: [[1, 3, 4, 5]; 2], vectors: [1; 2] }.slopes(
+            Arguments { seed, images: [[1, 3, 4, 5]; 2], vectors: [1; 2] }.check_by_differences(
                 &device,
                 |input, illumination, _, _| {
                     // Spread out, so that a step leads over no kink of an absolute value.
@@ -278,14 +311,14 @@ fn what_is_not_a_number_is_not_swallowed() {
             let (weight, bias) = (random(2, [4, 3, 3, 3], &device), random(3, [4], &device));
             let of =
                 |function: Conv| unreal(function(broken.clone(), weight.clone(), bias.clone()));
-            assert_eq!(of(conv3x3), of(conv3x3_plain));
+            assert_eq!(of(conv3x3), of(plain::conv3x3));
             assert_eq!(of(conv3x3).iter().filter(|unreal| **unreal).count(), 4 * 9);
 
             let (weight, bias) = (random(4, [3], &device) + 2.0, random(5, [3], &device));
             let of = |function: NormRelu| {
                 unreal(function(broken.clone(), weight.clone(), bias.clone(), None, 1e-5).0)
             };
-            assert_eq!(of(norm_relu)[9 * 20..], of(norm_relu_plain)[9 * 20..]);
+            assert_eq!(of(norm_relu)[9 * 20..], of(plain::norm_relu)[9 * 20..]);
             assert!(of(norm_relu)[9 * 20..2 * 9 * 20].iter().all(|unreal| *unreal));
 
             let loss = SmoothnessLossConfig::new().init().unwrap();
@@ -312,4 +345,25 @@ fn a_residual_of_another_shape_panics() {
     let [image, residual] = [[1, 2, 5, 5], [1, 2, 5, 4]].map(|shape| random(1, shape, &device));
     let vector = random(2, [2], &device);
     norm_relu(image, vector.clone(), vector, Some(residual), 1e-5);
+}
+
+/// A convolution of zeros.
+fn zeros(outputs: usize, inputs: usize) -> Weights {
+    Weights { weight: vec![0.0; outputs * inputs * 9], bias: vec![0.0; outputs] }
+}
+
+#[test]
+#[should_panic(expected = "the weights of an estimator with 2 blocks do not fit together")]
+fn an_estimator_whose_layers_do_not_fit_panics() {
+    FoldedEstimator::new([zeros(4, 3), zeros(4, 3), zeros(3, 4)], 2);
+}
+
+#[test]
+#[should_panic(expected = "35 samples are too few for 4×3 pixels")]
+fn an_image_with_too_few_samples_panics() {
+    let estimator = FoldedEstimator::new([zeros(4, 3), zeros(4, 4), zeros(3, 4)], 1);
+    let source = Samples { samples: &[0; 35][..], stride: 12 };
+    let target = Samples { samples: &mut [0; 36][..], stride: 12 };
+    let routing = Tensor::zeros([1], &Device::flex());
+    enhance_pixels::<image::Rgb<u8>>(routing, &estimator, [3, 4], 1.0, source, target).unwrap();
 }

@@ -15,7 +15,7 @@ const ODD_G: usize = 3;
 /// Rows of a band. Fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
 
-/// A batch of images in memory.
+/// A batch of images.
 #[derive(Clone, Copy)]
 pub(crate) struct Images<'a> {
     pub(crate) values: &'a [f32],
@@ -42,11 +42,11 @@ pub(crate) fn forward(images: Images, weight: &[f32], bias: &[f32]) -> Vec<f32> 
     convolve(images, bias.len(), weight, |o| bias[o])
 }
 
-/// The gradient with respect to the images: the output's gradient convolved with the weights turned
-/// around.
+/// The gradient with respect to the images: the output's gradient convolved with the weights
+/// rotated by 180°.
 pub(crate) fn backward_images(gradient: Images, weight: &[f32], inputs: usize) -> Vec<f32> {
-    let turned = |i: usize, o: usize, tap: usize| weight[(o * inputs + i) * 9 + 8 - tap];
-    convolve(gradient, inputs, turned, |_| 0.0)
+    let rotated = |i: usize, o: usize, tap: usize| weight[(o * inputs + i) * 9 + 8 - tap];
+    convolve(gradient, inputs, rotated, |_| 0.0)
 }
 
 fn convolve(
@@ -64,14 +64,14 @@ fn convolve(
 }
 
 fn convolve_by<const G: usize>(images: Images, outputs: usize, kernel: &Kernel<G>) -> Vec<f32> {
-    struct Rows<'a, const G: usize> {
+    struct ConvBand<'a, const G: usize> {
         images: Images<'a>,
         kernel: &'a Kernel<G>,
         image: usize,
         top: usize,
         target: Vec<&'a mut [f32]>,
     }
-    impl<const G: usize> WithSimd for Rows<'_, G> {
+    impl<const G: usize> WithSimd for ConvBand<'_, G> {
         type Output = ();
 
         #[inline(always)]
@@ -111,7 +111,7 @@ fn convolve_by<const G: usize>(images: Images, outputs: usize, kernel: &Kernel<G
     bands(&mut result, outputs, [height, width], ROWS).into_par_iter().enumerate().for_each(
         |(index, target)| {
             let (image, top) = (index / per_image, index % per_image * ROWS);
-            arch().dispatch(Rows { images, kernel, image, top, target });
+            arch().dispatch(ConvBand { images, kernel, image, top, target });
         },
     );
     result
@@ -126,7 +126,7 @@ pub(crate) fn backward_weights(images: Images, gradient: Images) -> [Vec<f32>; 2
         .into_par_iter()
         .map(|index| {
             let (image, top) = (index / per_image, index % per_image * ROWS);
-            arch().dispatch(WeightRows { images, gradient, image, top })
+            arch().dispatch(WeightGradientBand { images, gradient, image, top })
         })
         .collect();
     // In order, and with room for the sum of many pixels.
@@ -141,14 +141,14 @@ pub(crate) fn backward_weights(images: Images, gradient: Images) -> [Vec<f32>; 2
 }
 
 /// Some rows' part of the weights' and biases' gradients.
-struct WeightRows<'a> {
+struct WeightGradientBand<'a> {
     images: Images<'a>,
     gradient: Images<'a>,
     image: usize,
     top: usize,
 }
 
-impl WithSimd for WeightRows<'_> {
+impl WithSimd for WeightGradientBand<'_> {
     type Output = Vec<f32>;
 
     /// The sums for all weights, then those for all biases.

@@ -5,10 +5,10 @@
 //! output leaves the cache. A band computes its neighbors' edge rows again, so that no band waits
 //! for another, and what comes out does not depend on where the bands are.
 
-use super::super::Weights;
 use super::conv::Kernel;
 use super::rows::{LEFT, Ring, pitch};
 use super::simd::{arch, exp, load, store};
+use crate::ops::Weights;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -97,7 +97,7 @@ pub(crate) fn band_rows(height: usize) -> usize {
 
 /// Enhances bands of an image of `[height, width]`, each given with its rows and columns. In place of
 /// the illumination `i` it works with `1 − strength · (1 − i)`.
-pub(crate) fn enhance<B: Band>(
+pub(crate) fn enhance_bands<B: Band>(
     network: &Network,
     size: [usize; 2],
     strength: f32,

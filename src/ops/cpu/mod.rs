@@ -1,36 +1,30 @@
-//! SIMD kernels for tensors and pictures in main memory.
+//! SIMD kernels for tensors and images in host memory.
 //!
 //! Each kernel is one portable source, compiled for several instruction sets by the crate `pulp` and
-//! chosen once at run time. Threads are rayon's, of the pool that the caller is in. What comes out
-//! does not depend on the number of threads.
+//! chosen once at run time. Threads are rayon's, of the pool that the caller is in. Results do not
+//! depend on the number of threads.
 
 mod conv;
-pub(crate) mod conv3x3;
+#[cfg(feature = "train")]
+pub(super) mod conv3x3;
 mod enhance;
-pub(crate) mod norm;
+#[cfg(feature = "train")]
+pub(super) mod norm;
 mod pixels;
 mod rows;
 mod simd;
-mod smoothness;
+#[cfg(feature = "train")]
+pub(super) mod smoothness;
 
-pub(crate) use enhance::Network;
-pub use pixels::EnhancePixel;
-pub(crate) use smoothness::{Weighting, smoothness};
+pub(super) use enhance::Network;
 
-use enhance::band_rows;
+use super::pixel::EnhancePixel;
+use super::{Lit, Samples};
+use enhance::{band_rows, enhance_bands};
 use pixels::{Interleaved, Planar, Sampled};
 use rayon::prelude::*;
 
-/// A pixel of a dark photograph, and its illumination.
-pub(crate) type Lit = [[f32; 3]; 2];
-
-/// An image of `[height, width]` in memory, with the distance of its rows in samples.
-pub(crate) struct Samples<S> {
-    pub(crate) samples: S,
-    pub(crate) stride: usize,
-}
-
-/// Enhances a photograph. Both sides are large enough for the size.
+/// Enhances an image of `[height, width]`. Both sides are large enough for the size.
 pub(crate) fn enhance_pixels<P: EnhancePixel>(
     network: &Network,
     size: [usize; 2],
@@ -60,7 +54,7 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
         };
         (top..(top + rows).min(height), 0..width, band)
     });
-    enhance::enhance(network, size, strength, bands);
+    enhance_bands(network, size, strength, bands);
 }
 
 /// Pixels of a photograph, no more than `most`, with their illuminations: of a small one from all
@@ -98,7 +92,7 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
         let (source, stride) = (source.samples, source.stride);
         (rows, columns, Sampled::<P> { source, stride, step, found })
     });
-    enhance::enhance(network, [height, width], 1.0, bands);
+    enhance_bands(network, [height, width], 1.0, bands);
     samples.concat()
 }
 
@@ -125,7 +119,7 @@ pub(crate) fn enhance_planes(
             let band = Planar { image, size, illumination, reflectance, top };
             (top..(top + rows).min(height), 0..width, band)
         });
-        enhance::enhance(network, size, strength, bands);
+        enhance_bands(network, size, strength, bands);
     }
     [illumination, reflectance]
 }

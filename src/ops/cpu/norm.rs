@@ -1,12 +1,13 @@
-//! Batch normalization with a ReLU behind it, and its gradients. A channel belongs to one thread,
+//! Batch normalization followed by a ReLU, and its gradients. A channel belongs to one thread,
 //! which finds its plane in the cache when it comes back to it.
 
+use super::conv3x3::Images;
 use super::simd::arch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Mean and biased variance of each channel, of images `[batch, channels, height, width]`.
-pub(crate) fn statistics(values: &[f32], shape: [usize; 4]) -> [Vec<f32>; 2] {
+/// Mean and biased variance of each channel.
+pub(crate) fn statistics(Images { values, shape }: Images) -> [Vec<f32>; 2] {
     let [batch, channels, height, width] = shape;
     let plane = height * width;
     let count = (batch * plane) as f64;
@@ -57,10 +58,9 @@ impl Norm<'_> {
     }
 }
 
-/// `relu(norm(values))`, plus `residual` if there is one.
+/// `relu(norm(images))`, plus `residual` if there is one.
 pub(crate) fn norm_relu(
-    values: &[f32],
-    shape: [usize; 4],
+    Images { values, shape }: Images,
     norm: Norm,
     residual: Option<&[f32]>,
 ) -> Vec<f32> {
@@ -71,25 +71,24 @@ pub(crate) fn norm_relu(
         let channel = norm.channel(index % channels);
         let values = plane_of(values, index, plane);
         let residual = residual.map(|residual| plane_of(residual, index, plane));
-        arch().dispatch(Forward { values, channel, residual, result });
+        arch().dispatch(NormForward { values, channel, residual, result });
     });
     result
 }
 
-/// What the output's gradient makes of the layer's parameters and input.
-pub(crate) struct Gradients {
-    pub(crate) values: Vec<f32>,
+/// The gradients with respect to images, weights and biases.
+pub(crate) struct NormGradients {
+    pub(crate) image: Vec<f32>,
     pub(crate) weight: Vec<f32>,
     pub(crate) bias: Vec<f32>,
 }
 
-/// The gradients of [`norm_relu`], whose residual has the output's gradient itself.
+/// The gradients of [`norm_relu`]. That with respect to its residual is the output's gradient itself.
 pub(crate) fn norm_relu_backward(
-    values: &[f32],
-    shape: [usize; 4],
+    Images { values, shape }: Images,
     norm: Norm,
     gradient: &[f32],
-) -> Gradients {
+) -> NormGradients {
     let [batch, channels, height, width] = shape;
     let plane = height * width;
     let count = (batch * plane) as f64;
@@ -111,10 +110,10 @@ pub(crate) fn norm_relu_backward(
         let means = sums[index % channels].map(|sum| (sum / count) as f32);
         let values = plane_of(values, index, plane);
         let gradient = plane_of(gradient, index, plane);
-        arch().dispatch(Backward { values, gradient, channel, means, result });
+        arch().dispatch(NormBackward { values, gradient, channel, means, result });
     });
-    Gradients {
-        values: result,
+    NormGradients {
+        image: result,
         weight: sums.iter().map(|sums| sums[1] as f32).collect(),
         bias: sums.iter().map(|sums| sums[0] as f32).collect(),
     }
@@ -166,14 +165,14 @@ fn relu(value: f32) -> f32 {
     if value <= 0.0 { 0.0 } else { value }
 }
 
-struct Forward<'a> {
+struct NormForward<'a> {
     values: &'a [f32],
     channel: Channel,
     residual: Option<&'a [f32]>,
     result: &'a mut [f32],
 }
 
-impl WithSimd for Forward<'_> {
+impl WithSimd for NormForward<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -192,7 +191,7 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// The sums of the gradient behind the ReLU, and of it times the normalized value.
+/// The sums of the gradient that passes the ReLU, and of its product with the normalized value.
 struct Sums<'a> {
     values: &'a [f32],
     gradient: &'a [f32],
@@ -235,16 +234,16 @@ impl WithSimd for Sums<'_> {
     }
 }
 
-struct Backward<'a> {
+struct NormBackward<'a> {
     values: &'a [f32],
     gradient: &'a [f32],
     channel: Channel,
-    /// Of the gradient behind the ReLU, and of it times the normalized value.
+    /// Of the gradient that passes the ReLU, and of its product with the normalized value.
     means: [f32; 2],
     result: &'a mut [f32],
 }
 
-impl WithSimd for Backward<'_> {
+impl WithSimd for NormBackward<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,190 +1,12 @@
-//! Images in memory, as the one-pass enhancement reads and writes them: interleaved samples of a
-//! photograph, or the planes of a tensor.
+//! Images as the one-pass enhancement reads and writes them: interleaved samples in host memory, or the
+//! planes of a tensor.
 
-use super::Lit;
 use super::enhance::Band;
-use image::{Luma, LumaA, Pixel, Rgb, Rgba};
+use crate::ops::Lit;
+use crate::ops::pixel::EnhancePixel;
 use std::ops::Range;
 
-/// A pixel type that is enhanced without a detour: RGB and gray, with and without alpha (which is
-/// kept), of 8 or 16 bits.
-pub trait EnhancePixel: Pixel<Subpixel: Send + Sync> + sealed::Rows {}
-
-impl EnhancePixel for Rgb<u8> {}
-impl EnhancePixel for Rgb<u16> {}
-impl EnhancePixel for Rgba<u8> {}
-impl EnhancePixel for Rgba<u16> {}
-impl EnhancePixel for Luma<u8> {}
-impl EnhancePixel for Luma<u16> {}
-impl EnhancePixel for LumaA<u8> {}
-impl EnhancePixel for LumaA<u16> {}
-
-pub(crate) mod sealed {
-    /// Converts the pixels of a row to planes in `[0, 1]` and back.
-    pub trait Rows: image::Pixel {
-        fn load(pixels: &[Self::Subpixel], planes: [&mut [f32]; 3]);
-        /// `old` are the pixels that were loaded. Values are clamped and rounded to nearest.
-        fn store(planes: [&[f32]; 3], old: &[Self::Subpixel], pixels: &mut [Self::Subpixel]);
-    }
-
-    /// A sample of a pixel: one of the levels `0 ..= WHITE`.
-    pub trait Level: image::Primitive + Into<f32> {
-        const WHITE: f32;
-        /// The lowest bits.
-        fn from_bits(bits: u32) -> Self;
-    }
-}
-
-use sealed::Level;
-
-impl Level for u8 {
-    const WHITE: f32 = 255.0;
-
-    #[inline(always)]
-    fn from_bits(bits: u32) -> Self {
-        bits as u8
-    }
-}
-
-impl Level for u16 {
-    const WHITE: f32 = 65535.0;
-
-    #[inline(always)]
-    fn from_bits(bits: u32) -> Self {
-        bits as u16
-    }
-}
-
-/// Pixels that are taken apart at a time. In two steps, samples to planes of samples and those to
-/// floats, since a compiler makes good vector code of each but not of both together.
-const CHUNK: usize = 256;
-
-/// Loads pixels of `N` samples, of which `channels` are red, green and blue.
-#[inline(always)]
-fn load<T: Level, const N: usize>(pixels: &[T], mut planes: [&mut [f32]; 3], channels: [usize; 3]) {
-    let mut levels = [[T::from_bits(0); CHUNK]; 3];
-    for (index, pixels) in pixels.as_chunks::<N>().0.chunks(CHUNK).enumerate() {
-        for (x, pixel) in pixels.iter().enumerate() {
-            for (plane, channel) in levels.iter_mut().zip(channels) {
-                plane[x] = pixel[channel];
-            }
-        }
-        for (plane, levels) in planes.iter_mut().zip(&levels) {
-            let plane = &mut plane[index * CHUNK..][..pixels.len()];
-            for (value, level) in plane.iter_mut().zip(levels) {
-                let level: f32 = (*level).into();
-                *value = level * (1.0 / T::WHITE);
-            }
-        }
-    }
-}
-
-/// The nearest level; a NaN is black.
-///
-/// Adding 2²³ rounds to an integer, which it leaves in the low bits. A plain cast gives the same,
-/// but compilers make no vector code of it.
-#[inline(always)]
-#[allow(clippy::manual_clamp, reason = "clamp would keep a NaN")]
-fn nearest<T: Level>(value: f32) -> T {
-    T::from_bits((value.max(0.0).min(1.0) * T::WHITE + 8_388_608.0).to_bits())
-}
-
-/// The levels of some pixels of each plane.
-#[inline(always)]
-fn levels<T: Level>(levels: &mut [[T; CHUNK]; 3], planes: [&[f32]; 3], pixels: Range<usize>) {
-    for (levels, plane) in levels.iter_mut().zip(planes) {
-        for (level, value) in levels.iter_mut().zip(&plane[pixels.clone()]) {
-            *level = nearest(*value);
-        }
-    }
-}
-
-/// The luma (ITU-R BT.601) of what the network makes of a gray picture.
-#[inline(always)]
-fn luma(red: f32, green: f32, blue: f32) -> f32 {
-    0.299 * red + 0.587 * green + 0.114 * blue
-}
-
-impl<T: Level> sealed::Rows for Rgb<T>
-where
-    Self: Pixel<Subpixel = T>,
-{
-    #[inline(always)]
-    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
-        load::<T, 3>(pixels, planes, [0, 1, 2]);
-    }
-
-    #[inline(always)]
-    fn store(planes: [&[f32]; 3], _: &[T], pixels: &mut [T]) {
-        let mut chunk = [[T::from_bits(0); CHUNK]; 3];
-        for (index, pixels) in pixels.as_chunks_mut::<3>().0.chunks_mut(CHUNK).enumerate() {
-            let part = index * CHUNK..index * CHUNK + pixels.len();
-            levels(&mut chunk, planes, part);
-            let [r, g, b] = &chunk;
-            for (x, pixel) in pixels.iter_mut().enumerate() {
-                *pixel = [r[x], g[x], b[x]];
-            }
-        }
-    }
-}
-
-impl<T: Level> sealed::Rows for Rgba<T>
-where
-    Self: Pixel<Subpixel = T>,
-{
-    #[inline(always)]
-    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
-        load::<T, 4>(pixels, planes, [0, 1, 2]);
-    }
-
-    #[inline(always)]
-    fn store(planes: [&[f32]; 3], old: &[T], pixels: &mut [T]) {
-        let mut chunk = [[T::from_bits(0); CHUNK]; 3];
-        let old = old.as_chunks::<4>().0.chunks(CHUNK);
-        let chunks = pixels.as_chunks_mut::<4>().0.chunks_mut(CHUNK);
-        for (index, (pixels, old)) in chunks.zip(old).enumerate() {
-            let part = index * CHUNK..index * CHUNK + pixels.len();
-            levels(&mut chunk, planes, part);
-            let [r, g, b] = &chunk;
-            for (x, (pixel, old)) in pixels.iter_mut().zip(old).enumerate() {
-                *pixel = [r[x], g[x], b[x], old[3]];
-            }
-        }
-    }
-}
-
-impl<T: Level> sealed::Rows for Luma<T> {
-    #[inline(always)]
-    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
-        load::<T, 1>(pixels, planes, [0, 0, 0]);
-    }
-
-    #[inline(always)]
-    fn store([red, green, blue]: [&[f32]; 3], _: &[T], pixels: &mut [T]) {
-        let planes = red.iter().zip(green).zip(blue);
-        for (pixel, ((red, green), blue)) in pixels.iter_mut().zip(planes) {
-            *pixel = nearest(luma(*red, *green, *blue));
-        }
-    }
-}
-
-impl<T: Level> sealed::Rows for LumaA<T> {
-    #[inline(always)]
-    fn load(pixels: &[T], planes: [&mut [f32]; 3]) {
-        load::<T, 2>(pixels, planes, [0, 0, 0]);
-    }
-
-    #[inline(always)]
-    fn store([red, green, blue]: [&[f32]; 3], old: &[T], pixels: &mut [T]) {
-        let planes = red.iter().zip(green).zip(blue);
-        let pixels = pixels.as_chunks_mut::<2>().0.iter_mut().zip(old.as_chunks::<2>().0);
-        for ((pixel, old), ((red, green), blue)) in pixels.zip(planes) {
-            *pixel = [nearest(luma(*red, *green, *blue)), old[1]];
-        }
-    }
-}
-
-/// Asks the memory for some samples that will be wanted soon.
+/// Hints that some samples will be read soon.
 #[inline(always)]
 fn prefetch<T>(samples: &[T]) {
     #[cfg(target_arch = "x86_64")]
@@ -197,9 +19,9 @@ fn prefetch<T>(samples: &[T]) {
     let _ = samples;
 }
 
-/// A band of a photograph.
+/// A band of an image of interleaved samples.
 pub(super) struct Interleaved<'a, P: EnhancePixel> {
-    /// The whole photograph.
+    /// The whole image.
     pub(super) source: &'a [P::Subpixel],
     pub(super) source_stride: usize,
     /// The band of the result that begins with row `top`.
@@ -222,7 +44,7 @@ impl<P: EnhancePixel> Band for Interleaved<'_, P> {
     #[inline(always)]
     fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
         P::load(&self.source[Self::samples(y, &columns, self.source_stride)], planes);
-        // By the time that a row is asked for, the memory has long been told so.
+        // The next row is on its way to the cache by the time it is read.
         let next = Self::samples(y + 1, &columns, self.source_stride);
         prefetch(self.source.get(next).unwrap_or_default());
     }
@@ -235,9 +57,10 @@ impl<P: EnhancePixel> Band for Interleaved<'_, P> {
     }
 }
 
-/// A piece of a photograph, of which some pixels are wanted with their illuminations.
+/// A piece of an image of interleaved samples, of which some pixels are wanted with their
+/// illuminations.
 pub(super) struct Sampled<'a, P: EnhancePixel> {
-    /// The whole photograph.
+    /// The whole image.
     pub(super) source: &'a [P::Subpixel],
     pub(super) stride: usize,
     /// Every how-many-th pixel of a row is wanted.

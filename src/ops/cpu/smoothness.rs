@@ -1,9 +1,11 @@
-//! The smoothness loss and its gradients, fused: every pixel looks at its 24 neighbors once, and no
-//! weight is stored. (Each pair of pixels is seen from both ends, which the loss counts anyway; so
-//! every pixel's gradient is its own, and no thread waits for another.)
+//! The smoothness loss and its gradients, fused: every pixel reads its 24 neighbors once, and no weight
+//! is stored. Each pair of pixels is visited from both ends, as the loss counts it anyway, so that every
+//! pixel's gradient is written by one thread only.
 
+use super::conv3x3::Images;
 use super::rows::{LEFT, Ring, bands, pitch};
 use super::simd::{arch, exp, load, store};
+use crate::ops::Weighting;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -12,70 +14,75 @@ const ROWS: usize = 32;
 /// Rows and columns to each side of a pixel.
 const REACH: usize = 2;
 
-/// How the colors are made of the input, and what they weigh.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Weighting {
-    /// One row for each color of the input, one column for each of the result.
-    pub(crate) matrix: [[f32; 3]; 3],
-    /// Added to each color. It matters where the converted are neighbors in memory: there, two
-    /// pixels that are compared may be different colors.
-    pub(crate) offset: [f32; 3],
-    /// Whether the three inputs of a conversion are a pixel's channels, or neighbors in memory.
-    pub(crate) per_pixel: bool,
-    pub(crate) sigma: f32,
+/// The loss of stage inputs and illuminations, both `[batch, 3, height, width]` with sizes of at least 3.
+pub(crate) fn loss(input: Images, illumination: Images, weighting: Weighting) -> f32 {
+    let [batch, _, height, _] = input.shape;
+    let color = convert(input, weighting.per_pixel, weighting.matrix, weighting.offset);
+    let bands = (0..batch * height.div_ceil(ROWS)).into_par_iter().map(|_| [const { vec![] }; 2]);
+    sum::<false>(&color, illumination, weighting.sigma, bands)
 }
 
-/// The loss, and its gradients with respect to input and illumination.
-pub(crate) struct Smoothness {
-    pub(crate) loss: f32,
-    pub(crate) input: Vec<f32>,
-    pub(crate) illumination: Vec<f32>,
-}
-
-/// The loss of images of `[batch, 3, height, width]`, both sizes at least 3.
-pub(crate) fn smoothness(
-    shape: [usize; 4],
-    input: &[f32],
-    illumination: &[f32],
+/// The same loss, and its gradients with respect to input and illumination.
+pub(crate) fn loss_and_gradients(
+    input: Images,
+    illumination: Images,
     weighting: Weighting,
-) -> Smoothness {
-    let [batch, _, height, width] = shape;
-    let plane = height * width;
-    let convert = |values: &[f32], matrix, offset| match weighting.per_pixel {
-        true => convert_planes(values, plane, matrix, offset),
-        false => convert_triples(values, matrix, offset),
-    };
-    let color = convert(input, weighting.matrix, weighting.offset);
+) -> (f32, [Vec<f32>; 2]) {
+    let Images { shape, .. } = input;
+    let [_, _, height, width] = shape;
+    let Weighting { matrix, offset, per_pixel, sigma } = weighting;
+    let color = convert(input, per_pixel, matrix, offset);
 
     let mut color_gradient = vec![0.0; color.len()];
     let mut gradient = vec![0.0; color.len()];
     let size = [height, width];
-    let losses: Vec<f64> = bands(&mut color_gradient, 3, size, ROWS)
+    let targets = bands(&mut color_gradient, 3, size, ROWS)
         .into_par_iter()
         .zip(bands(&mut gradient, 3, size, ROWS))
+        .map(|(color_gradient, gradient)| [color_gradient, gradient]);
+    let loss = sum::<true>(&color, illumination, sigma, targets);
+
+    let [a, b, c] = matrix;
+    let transposed = std::array::from_fn(|i| [a[i], b[i], c[i]]);
+    let color_gradient = Images { values: &color_gradient, shape };
+    (loss, [convert(color_gradient, per_pixel, transposed, [0.0; 3]), gradient])
+}
+
+/// The loss over all bands. `targets` are, for each band, where the gradients with respect to colors and
+/// illumination go; without `GRADIENTS` they are empty.
+fn sum<'a, const GRADIENTS: bool>(
+    color: &[f32],
+    illumination: Images,
+    sigma: f64,
+    targets: impl IndexedParallelIterator<Item = [Vec<&'a mut [f32]>; 2]>,
+) -> f32 {
+    let [batch, _, height, width] = illumination.shape;
+    let plane = height * width;
+    let losses: Vec<f64> = targets
         .enumerate()
-        .map(|(index, (color_gradient, illumination_gradient))| {
+        .map(|(index, [color_gradient, illumination_gradient])| {
             let (image, band) = (index / height.div_ceil(ROWS), index % height.div_ceil(ROWS));
             let image = image * 3 * plane..(image + 1) * 3 * plane;
-            arch().dispatch(Band {
-                size,
+            arch().dispatch(SmoothnessBand::<GRADIENTS> {
+                size: [height, width],
                 color: &color[image.clone()],
-                illumination: &illumination[image],
+                illumination: &illumination.values[image],
                 top: band * ROWS,
                 batch,
-                sigma: weighting.sigma,
+                sigma: sigma as f32,
                 color_gradient,
                 illumination_gradient,
             })
         })
         .collect();
+    losses.iter().sum::<f64>() as f32
+}
 
-    let [a, b, c] = weighting.matrix;
-    let transposed = std::array::from_fn(|i| [a[i], b[i], c[i]]);
-    Smoothness {
-        loss: losses.iter().sum::<f64>() as f32,
-        input: convert(&color_gradient, transposed, [0.0; 3]),
-        illumination: gradient,
+fn convert(images: Images, per_pixel: bool, matrix: [[f32; 3]; 3], offset: [f32; 3]) -> Vec<f32> {
+    let [_, _, height, width] = images.shape;
+    match per_pixel {
+        true => convert_planes(images.values, height * width, matrix, offset),
+        false => convert_triples(images.values, matrix, offset),
     }
 }
 
@@ -112,8 +119,8 @@ fn convert_planes(
     converted
 }
 
-/// Some rows of an image, from `top` on.
-struct Band<'a> {
+/// Some rows of an image, from `top` on, and where their gradients go.
+struct SmoothnessBand<'a, const GRADIENTS: bool> {
     size: [usize; 2],
     color: &'a [f32],
     illumination: &'a [f32],
@@ -124,10 +131,10 @@ struct Band<'a> {
     illumination_gradient: Vec<&'a mut [f32]>,
 }
 
-impl WithSimd for Band<'_> {
+impl<const GRADIENTS: bool> WithSimd for SmoothnessBand<'_, GRADIENTS> {
     type Output = f64;
 
-    /// Writes the gradients and returns the band's part of the loss.
+    /// Writes the gradients, if any, and returns the band's part of the loss.
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) -> f64 {
         let [height, width] = self.size;
@@ -138,7 +145,7 @@ impl WithSimd for Band<'_> {
         // One where there is a pixel, so that neighbors outside count nothing.
         let mut inside = vec![0.0; pitch];
         inside[LEFT..LEFT + width].fill(1.0);
-        let mut gradients = vec![0.0; 6 * pitch];
+        let mut gradients = vec![0.0; if GRADIENTS { 6 * pitch } else { 0 }];
 
         let bottom = (self.top + ROWS).min(height);
         let mut loss = 0.0;
@@ -155,6 +162,9 @@ impl WithSimd for Band<'_> {
             }
             let Some(y) = next.checked_sub(REACH).filter(|y| *y >= self.top) else { continue };
             loss += f64::from(self.row(simd, y, &rows, &inside, &mut gradients, pitch));
+            if !GRADIENTS {
+                continue;
+            }
             let from = (y - self.top) * width;
             for channel in 0..3 {
                 let of = |plane: usize| &gradients[(plane + channel) * pitch + LEFT..][..width];
@@ -166,8 +176,8 @@ impl WithSimd for Band<'_> {
     }
 }
 
-impl Band<'_> {
-    /// One row's gradients and its part of the loss.
+impl<const GRADIENTS: bool> SmoothnessBand<'_, GRADIENTS> {
+    /// One row's gradients, if any, and its part of the loss.
     #[inline(always)]
     fn row<S: Simd>(
         &self,
@@ -223,6 +233,9 @@ impl Band<'_> {
                     let weight = simd.mul_f32s(weight, share);
                     let part = simd.mul_f32s(weight, change);
                     tile_loss = simd.add_f32s(tile_loss, part);
+                    if !GRADIENTS {
+                        continue;
+                    }
                     for channel in 0..3 {
                         gradient[channel] =
                             simd.mul_add_e_f32s(part, difference[channel], gradient[channel]);
@@ -236,6 +249,9 @@ impl Band<'_> {
             // Where the last tile goes over the edge, its center is no pixel.
             let [real] = load::<S, 1>(inside, LEFT + x);
             loss = simd.mul_add_e_f32s(tile_loss, real, loss);
+            if !GRADIENTS {
+                continue;
+            }
             // Each pair counts twice; the derivative of the exponent brings 2·decay.
             let two = simd.splat_f32s(2.0);
             let steep = simd.mul_f32s(simd.splat_f32s(4.0), decay);

@@ -1,0 +1,113 @@
+//! The operations in Burn's tensor functions: what runs where there is no kernel, and what the kernels
+//! are tested against.
+
+use super::Weighting;
+use burn::tensor::activation::relu;
+use burn::tensor::module::{batch_norm_train, conv2d};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, TensorData};
+
+/// See [`functions::conv3x3`](super::functions::conv3x3).
+pub(super) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
+}
+
+/// See [`functions::norm_relu`](super::functions::norm_relu).
+pub(super) fn norm_relu(
+    image: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    epsilon: f64,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    let normalized = batch_norm_train(image, weight, bias, epsilon);
+    let result = relu(normalized.output);
+    let result = match residual {
+        Some(residual) => residual + result,
+        None => result,
+    };
+    (result, [normalized.mean, normalized.variance])
+}
+
+/// Converts colors: each three values `c` to `c · matrix + offset`. The three are a pixel's channels
+/// if `per_pixel`, and otherwise neighbors in memory.
+///
+/// # Shapes
+/// - `image`, output: `[batch, 3, height, width]`
+pub(crate) fn convert_colors(
+    image: Tensor<4>,
+    matrix: [[f32; 3]; 3],
+    offset: [f32; 3],
+    per_pixel: bool,
+) -> Tensor<4> {
+    let device = image.device();
+    let [batch, channels, height, width] = image.dims();
+    let matrix = Tensor::<2>::from_data(TensorData::from(matrix), &device);
+    let offset = Tensor::<1>::from_floats(offset, &device);
+    if per_pixel {
+        let pixels = image.reshape([batch, channels, height * width]);
+        let converted = matrix.transpose().unsqueeze::<3>().matmul(pixels);
+        (converted + offset.reshape([1, 3, 1])).reshape([batch, channels, height, width])
+    } else {
+        let triples = image.reshape([batch * height * width, channels]);
+        (triples.matmul(matrix) + offset.unsqueeze()).reshape([batch, channels, height, width])
+    }
+}
+
+/// Rows down and columns to the right, from one pixel of a pair to the other. Each of the 24
+/// neighbors is one of these or its opposite.
+const PAIRS: [(usize, isize); 12] = [
+    (0, 1),
+    (0, 2),
+    (1, -2),
+    (1, -1),
+    (1, 0),
+    (1, 1),
+    (1, 2),
+    (2, -2),
+    (2, -1),
+    (2, 0),
+    (2, 1),
+    (2, 2),
+];
+
+/// See [`functions::smoothness`](super::functions::smoothness).
+pub(super) fn smoothness(
+    input: Tensor<4>,
+    illumination: Tensor<4>,
+    weighting: Weighting,
+) -> Tensor<1> {
+    let Weighting { matrix, offset, per_pixel, sigma } = weighting;
+    let color = convert_colors(input, matrix, offset, per_pixel);
+    PAIRS
+        .iter()
+        .map(|&pair| smoothness_of(pair, &color, &illumination, sigma))
+        .reduce(|sum, pair| sum + pair)
+        .expect("there are twelve pairs")
+}
+
+/// The mean over all places where both pixels of the pair are in the image, counted twice: once from
+/// each of them.
+fn smoothness_of(
+    pair: (usize, isize),
+    color: &Tensor<4>,
+    illumination: &Tensor<4>,
+    sigma: f64,
+) -> Tensor<1> {
+    let distance = difference(color, pair).square().sum_dim(1);
+    let weight = (distance * (-0.5 / (sigma * sigma))).exp();
+    let change = difference(illumination, pair).abs().sum_dim(1);
+    (weight * change).mean() * 2.0
+}
+
+/// `image[y + down, x + right] − image[y, x]` wherever both are in the image.
+fn difference(image: &Tensor<4>, (down, right): (usize, isize)) -> Tensor<4> {
+    let [batch, channels, height, width] = image.dims();
+    let columns = right.unsigned_abs();
+    let (left_start, right_start) = if right < 0 { (columns, 0) } else { (0, columns) };
+    let part = |top: usize, left: usize| {
+        let rows = top..top + height - down;
+        image.clone().slice([0..batch, 0..channels, rows, left..left + width - columns])
+    };
+    part(down, right_start) - part(0, left_start)
+}
