@@ -218,8 +218,8 @@ impl Enhancer {
     }
 
     /// The strength that [`Exposure::Auto`] with this luminance finds for a picture, in `[0, 1]`. For
-    /// 1920×1080 pixels on a CPU device this takes about a tenth of the time of enhancing; for
-    /// pictures below 256×256 pixels, about as long.
+    /// 1920×1080 pixels on a CPU device this takes about a tenth of the time of enhancing; for the
+    /// smallest pictures, about twice as long as enhancing.
     ///
     /// # Errors
     ///

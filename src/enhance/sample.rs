@@ -10,7 +10,7 @@ use crate::ops::cpu::Piece;
 pub(super) const MOST_POINTS: usize = 4096;
 
 /// A picture of up to so many pixels is computed whole, in pieces of [`BAND`] rows.
-const WHOLE: usize = 1 << 16;
+const WHOLE: usize = 1 << 14;
 const BAND: usize = 32;
 
 /// Rows and columns of a piece of a larger picture: with the three columns at each side that the
