@@ -171,7 +171,8 @@ impl Enhancer {
     ///
     /// ```
     /// # #[cfg(feature = "flex")] {
-    /// use sci_burn::{Enhancer, Frame, FrameMut, IlluminationEstimatorConfig, image::Rgb};
+    /// use sci_burn::model::IlluminationEstimatorConfig;
+    /// use sci_burn::{Enhancer, Frame, FrameMut, image::Rgb};
     ///
     /// # let device = sci_burn::open_device("cpu")?;
     /// # let enhancer = Enhancer::new(IlluminationEstimatorConfig::new().init(&device)?, &device);
