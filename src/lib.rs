@@ -20,7 +20,7 @@ mod weights;
 pub use {burn, image};
 
 pub use device::{device_names, open_device};
-pub use enhance::{Enhanced, Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
+pub use enhance::{Enhanced, Enhancer, Exposure, Frame, FrameExposure, FrameMut, SteadyExposure};
 pub use error::{Cause, Error, Result};
 #[cfg(feature = "photo")]
 #[doc(no_inline)]

@@ -115,7 +115,7 @@ impl Brighten {
         let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
         let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3)?;
         if let Some((steady, luminance)) = &mut self.steady {
-            let strength = steady.next(self.enhancer.strength(source, *luminance)?);
+            let strength = steady.next(&self.enhancer.frame_exposure(source, *luminance)?);
             self.enhancer = self.enhancer.clone().with_exposure(Exposure::Strength(strength))?;
         }
         self.enhancer.enhance_into(source, target)?;

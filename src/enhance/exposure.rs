@@ -1,58 +1,87 @@
-use crate::error::{Error, Result};
-use crate::metrics;
+use crate::error::{Error, Result, brief};
+use crate::metrics::{self, LUMINANCE};
 use crate::ops::Lit;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 /// How far to brighten.
 ///
 /// The published result divides by the whole illumination `i`, which over-exposes photographs that
-/// are bright in parts. A strength `s` divides by `1 − s·(1 − i)` instead: 0 gives the photograph
-/// back, 1 is the published result, and between them every pixel becomes steadily brighter.
+/// are bright in parts. A strength `s` divides by `1 − s·(1 − i)` instead: 0 leaves the photograph
+/// unchanged, 1 is the published result, and every pixel becomes steadily brighter in between.
+///
+/// An exposure is written as text as `full`, `auto`, `auto:0.5` (with a luminance) or `0.7` (a
+/// strength), both when it is parsed or printed and when it is serialized.
+///
+/// ```
+/// use sci_burn::Exposure;
+///
+/// let exposure: Exposure = "auto:0.5".parse()?;
+/// assert_eq!(exposure, Exposure::Auto { luminance: 0.5 });
+/// assert_eq!(exposure.to_string(), "auto:0.5");
+/// assert_eq!(Exposure::AUTO.to_string(), "auto");
+/// # Ok::<(), sci_burn::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Exposure {
     /// The published result.
     #[default]
     Full,
     /// A strength in `[0, 1]`.
     Strength(f32),
-    /// The greatest strength with which the result's mean luminance stays at or below this one, in
-    /// `(0, 1]`, and at most 1 % of the pixels get a channel of 0.98 or more that had none before.
-    /// It is found from a sample of the pixels, so that of a large photograph both are kept to within a
-    /// hundredth or so; a photograph that is bright enough stays as it is.
+    /// The greatest strength for which the mean luminance of the result is at most `luminance`, and at
+    /// most 1 % of the pixels become clipped: they get a channel of 0.98 or more and had none before.
+    ///
+    /// A photograph that is bright enough stays as it is. The strength is found from a sample of at
+    /// most 4096 pixels spread over the photograph, so for a large one both limits are kept to within
+    /// about a hundredth.
     Auto {
-        /// The mean of `0.2126 R + 0.7152 G + 0.0722 B`.
+        /// The mean of `0.2126 R + 0.7152 G + 0.0722 B`, in `(0, 1]`.
         luminance: f32,
     },
 }
 
 impl Exposure {
-    /// Bright enough to see everything, and no brighter: what `Auto` is mostly used with.
+    /// [`Exposure::Auto`] with a luminance of 0.42, which suits most photographs.
     pub const AUTO: Self = Self::Auto { luminance: 0.42 };
 
     pub(super) fn check(self) -> Result<Self> {
-        let refused = |value: f32, range: &str| Error::Setting {
-            setting: "exposure",
-            reason: format!("is {value}, must be {range}"),
+        let refused = |value: f32, range: &str| {
+            Err(Error::argument("exposure", format!("is {value}, must be {range}")))
         };
         match self {
-            Self::Strength(s) if !(0.0..=1.0).contains(&s) => Err(refused(s, "from 0 to 1")),
+            Self::Strength(s) if !(0.0..=1.0).contains(&s) => refused(s, "from 0 to 1"),
             Self::Auto { luminance } if !(luminance > 0.0 && luminance <= 1.0) => {
-                Err(refused(luminance, "above 0 and at most 1"))
+                refused(luminance, "above 0 and at most 1")
             }
             exposure => Ok(exposure),
         }
     }
 }
 
-/// As on a command line: `full`, a strength such as `0.7`, `auto`, or `auto:0.5` with the luminance.
+impl Display for Exposure {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => formatter.write_str("full"),
+            Self::Strength(strength) => write!(formatter, "{strength}"),
+            auto if *auto == Self::AUTO => formatter.write_str("auto"),
+            Self::Auto { luminance } => write!(formatter, "auto:{luminance}"),
+        }
+    }
+}
+
+/// Parses `full`, `auto`, `auto:LUMINANCE` or a strength. [`Error::Argument`] if the text is none of
+/// these, or if a number is out of its range.
 impl FromStr for Exposure {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let number = |text: &str| {
-            text.parse().map_err(|_| Error::Setting {
-                setting: "exposure",
-                reason: format!("is `{text}`, must be full, auto, auto:LUMINANCE or a strength"),
+        let number = |number: &str| {
+            number.parse().map_err(|_| {
+                let reason = "must be full, auto, auto:LUMINANCE or a strength";
+                Error::argument("exposure", format!("is `{}`, {reason}", brief(text)))
             })
         };
         match text.split_once(':') {
@@ -64,21 +93,39 @@ impl FromStr for Exposure {
     }
 }
 
-/// A pixel counts as clipped from here on, and so many of them may become so.
+/// As text, as it is printed.
+impl Serialize for Exposure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From text, as it is parsed.
+impl<'de> Deserialize<'de> for Exposure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A pixel with a channel at or above this value is clipped, and at most this share of the pixels may
+/// become so.
 const CLIPPED: f32 = metrics::CLIPPED as f32;
 const MOST_CLIPPED: f32 = 0.01;
 
-/// The strength of [`Exposure::Auto`], from a sample of a photograph.
+/// The strength of [`Exposure::Auto`], from a sample of a photograph. Pixels with a value that is not
+/// finite are left out; without any pixel it is 1.
 pub(super) fn strength(sample: &[Lit], target: f32) -> f32 {
+    let finite = |pixel: &&Lit| pixel.as_flattened().iter().all(|value| value.is_finite());
+    let sample: Vec<Lit> = sample.iter().filter(finite).copied().collect();
     // Both the mean luminance and the share of clipped pixels rise with the strength.
     let allowed = |strength: f32| {
-        let [luminance, clipped] = outcome(sample, strength);
+        let [luminance, clipped] = outcome(&sample, strength);
         luminance <= target && clipped <= MOST_CLIPPED
     };
     if allowed(1.0) {
         return 1.0;
     }
-    // A step of the strength that no eye sees.
+    // Ten halvings: to within a thousandth, which is not visible.
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..10 {
         let middle = (low + high) / 2.0;
@@ -89,97 +136,28 @@ pub(super) fn strength(sample: &[Lit], target: f32) -> f32 {
 
 /// The mean luminance, and the share of pixels that become clipped.
 fn outcome(sample: &[Lit], strength: f32) -> [f32; 2] {
-    let (mut luminance, mut clipped) = (0.0, 0.0);
+    let (mut mean, mut clipped) = (0.0, 0.0);
     let rest = 1.0 - strength;
-    for [[r, g, b], [ir, ig, ib]] in sample {
-        let red = (r / (rest + strength * ir)).min(1.0);
-        let green = (g / (rest + strength * ig)).min(1.0);
-        let blue = (b / (rest + strength * ib)).min(1.0);
-        luminance += 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-        let was = r.max(*g).max(*b) >= CLIPPED;
-        let is = red.max(green).max(blue) >= CLIPPED;
-        clipped += f32::from(is && !was);
+    for [pixel, illumination] in sample {
+        let channel = |c: usize| (pixel[c] / (rest + strength * illumination[c])).min(1.0);
+        let bright = [0, 1, 2].map(channel);
+        mean += luminance(bright);
+        let is_clipped = |[r, g, b]: [f32; 3]| r.max(g).max(b) >= CLIPPED;
+        clipped += f32::from(is_clipped(bright) && !is_clipped(*pixel));
     }
     let count = sample.len().max(1) as f32;
-    [luminance / count, clipped / count]
+    [mean / count, clipped / count]
 }
 
-/// Follows [`Exposure::Auto`] through a video, so that the picture does not pump: a strength that
-/// moves slowly towards what each frame would have by itself, and at once where the scene changes.
-///
-/// ```
-/// # #[cfg(all(feature = "flex", feature = "presets"))] {
-/// use sci_burn::image::Rgb;
-/// use sci_burn::{Enhancer, Exposure, Frame, FrameMut, Preset, SteadyExposure};
-///
-/// let enhancer = Enhancer::from_preset(Preset::Medium, &sci_burn::open_device("cpu")?);
-/// let mut steady = SteadyExposure::new(25.0)?;
-/// let mut bright = vec![0; 64 * 48 * 3];
-/// for dark in [vec![9; 64 * 48 * 3], vec![10; 64 * 48 * 3]] {
-///     let dark = Frame::<Rgb<u8>>::new(&dark, 64, 48, 64 * 3)?;
-///     let strength = steady.next(enhancer.strength(dark, 0.42)?);
-///     let enhancer = enhancer.clone().with_exposure(Exposure::Strength(strength))?;
-///     enhancer.enhance_into(dark, FrameMut::new(&mut bright, 64, 48, 64 * 3)?)?;
-/// }
-/// # }
-/// # Ok::<(), sci_burn::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct SteadyExposure {
-    /// The share of the way to the newest strength that one frame goes.
-    pace: f32,
-    /// The newest strength, and the one that is in use, on the scale of [`stops`].
-    newest: Option<[f32; 2]>,
-}
-
-impl SteadyExposure {
-    /// How long, in seconds, until two thirds of a change have been followed.
-    pub const SECONDS: f32 = 1.0;
-    /// From one frame to the next, a change of the brightness by so many stops is another scene.
-    pub const CUT: f32 = 0.75;
-
-    /// For a video of so many frames a second.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Setting`] where the rate is not positive and finite.
-    pub fn new(frame_rate: f32) -> Result<Self> {
-        if !(frame_rate > 0.0 && frame_rate.is_finite()) {
-            let reason = format!("is {frame_rate}, must be positive and finite");
-            return Err(Error::Setting { setting: "frame_rate", reason });
-        }
-        let pace = 1.0 - (-1.0 / (frame_rate * Self::SECONDS)).exp();
-        Ok(Self { pace, newest: None })
-    }
-
-    /// The strength for the next frame, given the one that it would have by itself. Both are in
-    /// `[0, 1]`.
-    pub fn next(&mut self, strength: f32) -> f32 {
-        let newest = stops(strength);
-        let used = match self.newest {
-            Some([before, used]) if (newest - before).abs() < Self::CUT => {
-                used + self.pace * (newest - used)
-            }
-            _ => newest,
-        };
-        self.newest = Some([newest, used]);
-        strength_of(used)
-    }
-}
-
-/// By how many stops a strength brightens what has a twentieth of the light: a scale on which equal
-/// steps look equal.
-fn stops(strength: f32) -> f32 {
-    -(1.0 - 0.95 * strength).log2()
-}
-
-fn strength_of(stops: f32) -> f32 {
-    ((1.0 - (-stops).exp2()) / 0.95).clamp(0.0, 1.0)
+/// The luminance of a pixel.
+pub(super) fn luminance([red, green, blue]: [f32; 3]) -> f32 {
+    LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Gray pixels with the same illumination.
     fn sample(levels: &[f32], illumination: f32) -> Vec<Lit> {
@@ -222,9 +200,52 @@ mod tests {
         assert_eq!(read("0.7").unwrap(), Exposure::Strength(0.7));
         assert_eq!(read("auto").unwrap(), Exposure::AUTO);
         assert_eq!(read("auto:0.5").unwrap(), Exposure::Auto { luminance: 0.5 });
-        for text in ["", "much", "2", "auto:", "auto:0", "car:0.4"] {
-            assert!(read(text).unwrap_err().to_string().contains("`exposure`"), "{text}");
+        for text in ["", "much", "2", "auto:", "auto:0", "auto:much", "car:0.4", "NaN"] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.starts_with("argument `exposure`: is "), "{text}: {message}");
         }
+        assert!(read(&"x\n".repeat(10_000)).unwrap_err().to_string().len() < 500);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn is_printed_and_serialized_as_it_is_read(
+            exposure in prop_oneof![
+                Just(Exposure::Full),
+                Just(Exposure::AUTO),
+                (0.0..=1.0f32).prop_map(Exposure::Strength),
+                (1e-30..=1.0f32).prop_map(|luminance| Exposure::Auto { luminance }),
+                any::<f32>().prop_map(|bits| Exposure::Strength(bits.abs().min(1.0))),
+            ],
+        ) {
+            prop_assume!(exposure.check().is_ok());
+            let text = exposure.to_string();
+            prop_assert_eq!(text.parse::<Exposure>().unwrap(), exposure);
+            let json = serde_json::to_string(&exposure).unwrap();
+            prop_assert_eq!(&json, &format!("\"{text}\""));
+            prop_assert_eq!(serde_json::from_str::<Exposure>(&json).unwrap(), exposure);
+        }
+    }
+
+    #[test]
+    fn a_serialized_exposure_out_of_range_is_refused() {
+        for json in ["\"2\"", "\"auto:0\"", "\"\"", "null", "0.5"] {
+            assert!(serde_json::from_str::<Exposure>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn pixels_that_are_not_finite_are_left_out() {
+        let mut pixels = sample(&[0.1; 9], 0.1);
+        let expected = strength(&pixels, 0.4);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            pixels.push([[bad, 0.1, 0.1], [0.1; 3]]);
+            pixels.push([[0.1; 3], [0.1, bad, 0.1]]);
+        }
+        assert_eq!(strength(&pixels, 0.4), expected);
+        assert_eq!(strength(&pixels[9..], 0.4), 1.0);
     }
 
     #[test]
@@ -236,27 +257,7 @@ mod tests {
             Exposure::Auto { luminance: f32::NAN },
         ] {
             let message = exposure.check().unwrap_err().to_string();
-            assert!(message.starts_with("setting `exposure`: is "), "{message}");
+            assert!(message.starts_with("argument `exposure`: is "), "{message}");
         }
-    }
-
-    #[test]
-    fn a_fade_is_followed_slowly_and_a_cut_at_once() {
-        let mut steady = SteadyExposure::new(25.0).unwrap();
-        assert_eq!(steady.next(0.8), 0.8);
-        // Flicker is damped.
-        let flicker: Vec<f32> =
-            (0..50).map(|frame| steady.next(if frame % 2 == 0 { 0.85 } else { 0.75 })).collect();
-        let swing = |values: &[f32]| {
-            values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
-        };
-        assert!(swing(&flicker) < 0.01, "{}", swing(&flicker));
-        // A fade over two seconds: no frame jumps, and in the end it has been followed.
-        let fade: Vec<f32> =
-            (0..100).map(|frame| steady.next(0.8 - 0.5 * (frame as f32 / 50.0).min(1.0))).collect();
-        assert!(swing(&fade) < 0.02, "{}", swing(&fade));
-        assert!((fade[99] - 0.3).abs() < 0.06, "{}", fade[99]);
-        // A cut.
-        assert!((steady.next(0.9) - 0.9).abs() < 1e-5);
     }
 }

@@ -1,11 +1,11 @@
-//! How much there is to be seen.
+//! Visible detail: entropy and local contrast.
 
 use super::luminance_level;
 use image::RgbImage;
 
 /// The discrete entropy in bits (Shannon 1948), `-Σ p log2 p` over the histogram of the luminance
-/// `0.2126 R + 0.7152 G + 0.0722 B` in 256 levels: from 0 for a flat picture to 8. Noise has much of
-/// it as well.
+/// `0.2126 R + 0.7152 G + 0.0722 B` in 256 levels, in `[0, 8]`: 0 for a flat picture. Noise has
+/// a high entropy too.
 pub fn entropy(picture: &RgbImage) -> f64 {
     let mut histogram = [0u64; 256];
     for pixel in picture.pixels() {
@@ -21,12 +21,13 @@ const BLOCK: u32 = 8;
 
 /// The measure of enhancement (EME), a mean of local contrasts: `20 ln((max + 1) / (min + 1))` over
 /// the luminance `0.2126 R + 0.7152 G + 0.0722 B`, in 256 levels, of a block, averaged over
-/// ⌊width / 8⌋ × ⌊height / 8⌋ blocks of 8×8 pixels. From 0 for a flat picture, or one smaller than a
-/// block, to 111. What is left over at the right and the bottom does not count. Noise in a dark
-/// picture has much of it.
+/// ⌊width / 8⌋ × ⌊height / 8⌋ blocks of 8×8 pixels, in `[0, 111]`: 0 for a flat picture or one smaller than
+/// a block. Incomplete blocks at the right and the bottom are left out. Noise in a dark picture
+/// raises it.
 ///
-/// Agaian, Panetta and Grigoryan: *A new measure of image enhancement*, IASTED 2000. The 1, of 255
-/// levels, keeps a block with a black pixel finite; figures with another constant or block differ.
+/// Agaian, Panetta and Grigoryan: *A new measure of image enhancement*, IASTED 2000. The
+/// added 1, of 255 levels, keeps a block with a black pixel finite; figures computed with another
+/// constant or block size differ.
 #[doc(alias = "EME")]
 pub fn measure_of_enhancement(picture: &RgbImage) -> f64 {
     let [columns, rows] = [picture.width() / BLOCK, picture.height() / BLOCK];

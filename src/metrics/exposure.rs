@@ -1,32 +1,32 @@
-//! How bright, and at what price.
+//! Brightness, and what brightening costs: clipping and color shifts.
 
 use super::{LEVEL, luminance, same_size};
 use crate::error::Result;
 use image::RgbImage;
 
 /// The mean luminance `0.2126 R + 0.7152 G + 0.0722 B` of the levels as they are coded, in `[0, 1]`.
-/// A picture that is well exposed is at 0.4 or so.
+/// A well exposed picture has about 0.4.
 pub fn mean_luminance(picture: &RgbImage) -> f64 {
     let sum: u64 = picture.pixels().map(|pixel| u64::from(luminance(pixel.0))).sum();
     sum as f64 / (f64::from(LEVEL) * 255.0) / count(picture)
 }
 
-/// What counts as clipped, in `[0, 1]`.
+/// A channel at or above this value counts as clipped, of levels in `[0, 1]`.
 pub(crate) const CLIPPED: f64 = 0.98;
 
-/// The share of the pixels whose brightest channel is at or above 0.98 of the greatest level, in
-/// `[0, 1]`: those that may have lost what was to be seen.
+/// The share of the pixels with a channel at or above 0.98 of the highest level, in `[0, 1]`: those
+/// that may have lost detail.
 pub fn clipped_share(picture: &RgbImage) -> f64 {
     let clipped = |level: &u8| f64::from(*level) / 255.0 >= CLIPPED;
     picture.pixels().filter(|pixel| pixel.0.iter().any(clipped)).count() as f64 / count(picture)
 }
 
-/// How far the colors have shifted: each channel's mean over the mean of all three, against the same
-/// of the dark picture; the largest relative change of the three. 0 is none.
+/// The color shift: the largest relative change, among the three channels, of a channel's share in
+/// the mean of the picture, compared with the dark picture. 0 is no shift.
 ///
 /// # Errors
 ///
-/// [`Error::Setting`](crate::Error::Setting) where the two differ in size.
+/// [`Error::Argument`](crate::Error::Argument) if the two pictures differ in size.
 pub fn color_cast(picture: &RgbImage, dark: &RgbImage) -> Result<f64> {
     same_size(picture, "dark", dark)?;
     let means = |picture: &RgbImage| {

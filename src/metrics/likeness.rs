@@ -1,4 +1,4 @@
-//! How like the ground truth.
+//! Similarity to the ground truth.
 
 use super::{LEVEL, luminance, same_size};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use image::RgbImage;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 /// The peak signal-to-noise ratio in decibels, `10 log10(255² / MSE)`, with the squared error's mean
-/// over all pixels and the three channels. Infinite for equal pictures; 20 and more is much for
+/// over all pixels and the three channels. It is infinite for equal pictures; 20 or more is high for
 /// low-light enhancement.
 ///
 /// ```
@@ -21,7 +21,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 ///
 /// # Errors
 ///
-/// [`Error::Setting`] where the two differ in size.
+/// [`Error::Argument`] if the two pictures differ in size.
 pub fn psnr(picture: &RgbImage, truth: &RgbImage) -> Result<f64> {
     same_size(picture, "truth", truth)?;
     let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
@@ -39,12 +39,12 @@ const PEAK: f64 = 255.0;
 const WINDOW: usize = 11;
 const SIGMA: f64 = 1.5;
 
-/// What keeps the fractions finite.
+/// The paper's constants, which keep the fractions finite.
 const C1: f64 = (0.01 * PEAK) * (0.01 * PEAK);
 const C2: f64 = (0.03 * PEAK) * (0.03 * PEAK);
 
-/// The structural similarity of the luminances `0.2126 R + 0.7152 G + 0.0722 B`, unrounded: in
-/// `[-1, 1]`, 1 for equal pictures.
+/// The structural similarity (SSIM) of the unrounded luminances `0.2126 R + 0.7152 G + 0.0722 B`, in
+/// `[-1, 1]`: 1 for equal pictures.
 ///
 /// Wang, Bovik, Sheikh and Simoncelli: *Image quality assessment: from error visibility to structural
 /// similarity*, IEEE TIP 2004, with their Gaussian window of 11×11 pixels and σ = 1.5, and the mean
@@ -53,13 +53,13 @@ const C2: f64 = (0.03 * PEAK) * (0.03 * PEAK);
 ///
 /// # Errors
 ///
-/// [`Error::Setting`] where the two differ in size or are smaller than the window.
+/// [`Error::Argument`] if the two pictures differ in size or are smaller than the window.
 pub fn ssim(picture: &RgbImage, truth: &RgbImage) -> Result<f64> {
     same_size(picture, "truth", truth)?;
     let [width, height] = [picture.width() as usize, picture.height() as usize];
     if width.min(height) < WINDOW {
         let reason = format!("is {width}×{height}, must be at least {WINDOW}×{WINDOW}");
-        return Err(Error::Setting { setting: "picture", reason });
+        return Err(Error::argument("picture", reason));
     }
     let [columns, rows] = [width, height].map(|side| side - WINDOW + 1);
     let gaussian = gaussian();
@@ -158,6 +158,6 @@ mod tests {
         let expected = (2.0 * 50.0 * 60.0 + C1) / (50.0 * 50.0 + 60.0 * 60.0 + C1);
         assert!((ssim(&gray(11, 50), &gray(11, 60)).unwrap() - expected).abs() < 1e-9);
         let message = ssim(&gray(10, 50), &gray(10, 60)).unwrap_err().to_string();
-        assert_eq!(message, "setting `picture`: is 10×10, must be at least 11×11");
+        assert_eq!(message, "argument `picture`: is 10×10, must be at least 11×11");
     }
 }

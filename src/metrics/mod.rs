@@ -1,11 +1,12 @@
-//! How good is it: measures of enhanced pictures, all on 8-bit RGB.
+//! Quality measures of enhanced pictures, all on 8-bit RGB.
 //!
-//! | measure | compares with | better is |
+//! | measure | compared with | better is |
 //! |---|---|---|
-//! | [`psnr`], [`ssim`] | the ground truth | more |
-//! | [`lightness_order_error`], [`color_cast`] | the dark picture | less |
-//! | [`entropy`], [`measure_of_enhancement`] | nothing | more, as long as it is not noise |
-//! | [`mean_luminance`], [`clipped_share`] | nothing | a matter of taste; less |
+//! | [`psnr`], [`ssim`] | the ground truth | higher |
+//! | [`lightness_order_error`], [`color_cast`] | the dark picture | lower |
+//! | [`entropy`], [`measure_of_enhancement`] | nothing | higher, unless it is noise |
+//! | [`mean_luminance`] | nothing | a matter of taste |
+//! | [`clipped_share`] | nothing | lower |
 
 mod contrast;
 mod exposure;
@@ -23,29 +24,38 @@ pub use order::lightness_order_error;
 use crate::error::{Error, Result};
 use image::RgbImage;
 
-/// The luminance `0.2126 R + 0.7152 G + 0.0722 B` (BT.709) of the levels as they are coded, in
-/// ten-thousandths of a level: whole numbers add up exactly.
-fn luminance([red, green, blue]: [u8; 3]) -> u32 {
-    2126 * u32::from(red) + 7152 * u32::from(green) + 722 * u32::from(blue)
-}
+/// The weights of red, green and blue in the luminance `0.2126 R + 0.7152 G + 0.0722 B` (ITU-R
+/// BT.709), in ten-thousandths: integers add up exactly.
+const WEIGHTS: [u16; 3] = [2126, 7152, 722];
 
+/// The sum of [`WEIGHTS`]: a level in the unit of [`luminance`].
 const LEVEL: u32 = 10_000;
+
+/// [`WEIGHTS`] as fractions.
+pub(crate) const LUMINANCE: [f32; 3] = [
+    WEIGHTS[0] as f32 / LEVEL as f32,
+    WEIGHTS[1] as f32 / LEVEL as f32,
+    WEIGHTS[2] as f32 / LEVEL as f32,
+];
+
+/// The luminance of the levels as they are coded, in ten-thousandths of a level.
+fn luminance(pixel: [u8; 3]) -> u32 {
+    pixel.into_iter().zip(WEIGHTS).map(|(level, weight)| u32::from(level) * u32::from(weight)).sum()
+}
 
 /// The luminance, rounded to one of 256 levels.
 fn luminance_level(pixel: [u8; 3]) -> u8 {
     ((luminance(pixel) + LEVEL / 2) / LEVEL) as u8
 }
 
-/// Refuses to compare a picture with another one, called `name`, of another size.
+/// Checks that a picture and another one, the argument `name`, are of the same size.
 fn same_size(picture: &RgbImage, name: &'static str, other: &RgbImage) -> Result<()> {
     let ((width, height), (other_width, other_height)) = (picture.dimensions(), other.dimensions());
     if picture.dimensions() == other.dimensions() {
         return Ok(());
     }
-    Err(Error::Setting {
-        setting: name,
-        reason: format!("is {other_width}×{other_height}, the picture {width}×{height}"),
-    })
+    let reason = format!("is {other_width}×{other_height}, the picture {width}×{height}");
+    Err(Error::argument(name, reason))
 }
 
 #[cfg(test)]
@@ -95,14 +105,21 @@ mod tests {
     }
 
     #[test]
+    fn the_weights_of_the_luminance_add_up_to_one() {
+        assert_eq!(WEIGHTS.map(u32::from).iter().sum::<u32>(), LEVEL);
+        assert_eq!(LUMINANCE, [0.2126, 0.7152, 0.0722]);
+        assert_eq!(luminance([255; 3]), 255 * LEVEL);
+    }
+
+    #[test]
     fn pictures_of_different_sizes_are_not_compared() {
         let (picture, other) = (RgbImage::new(20, 30), RgbImage::new(30, 20));
         let message = |error: Error| error.to_string();
         for error in [psnr(&picture, &other), ssim(&picture, &other)].map(Result::unwrap_err) {
-            assert_eq!(message(error), "setting `truth`: is 30×20, the picture 20×30");
+            assert_eq!(message(error), "argument `truth`: is 30×20, the picture 20×30");
         }
         for error in [lightness_order_error(&picture, &other), color_cast(&picture, &other)] {
-            let expected = "setting `dark`: is 30×20, the picture 20×30";
+            let expected = "argument `dark`: is 30×20, the picture 20×30";
             assert_eq!(message(error.unwrap_err()), expected);
         }
     }

@@ -1,35 +1,30 @@
 use super::same_size;
 use crate::error::Result;
 use image::RgbImage;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-/// The lightness order error (LOE): to how many other points a point has changed its order, lighter or
-/// not, on average over all points. 0 where enhancement has kept the dark picture's order everywhere.
+/// The lightness order error (LOE): the number of other points relative to which a point has changed
+/// its order (at least as light, or darker), averaged over all points. It is 0 where enhancement has
+/// kept the order of the dark picture everywhere; less is better.
 ///
 /// Wang, Zheng, Hu and Li: *Naturalness preserved enhancement algorithm for non-uniform illumination
-/// images*, IEEE TIP 2013. A point's lightness is the brightest of its three channels. As in the
-/// paper, points are those of a reduced picture, since every one is compared with every other: here
-/// the lightness is averaged over squares of `n`×`n` pixels, where `n` is a fiftieth of the shorter side,
-/// rounded down, and at least 1. What is left over at the right and the bottom does not count. There
-/// are many ways of reducing a picture, so figures from elsewhere are not comparable with these.
+/// images*, IEEE TIP 2013. A point's lightness is the largest of its three channels. As in the paper,
+/// the points are those of a reduced picture: the lightness is averaged over squares of `n`×`n`
+/// pixels, where `n` is a fiftieth of the shorter side, rounded down, and at least 1. Incomplete
+/// squares at the right and the bottom are left out. There are many ways to reduce a picture, so
+/// figures from other programs are not comparable.
+///
+/// The changes are counted by sorting, in `O(n log n)` for `n` points, so that a long and thin
+/// picture, which is not reduced, takes little time as well.
 ///
 /// # Errors
 ///
-/// [`Error::Setting`](crate::Error::Setting) where the two differ in size.
+/// [`Error::Argument`](crate::Error::Argument) if the two pictures differ in size.
 #[doc(alias = "LOE")]
 pub fn lightness_order_error(picture: &RgbImage, dark: &RgbImage) -> Result<f64> {
     same_size(picture, "dark", dark)?;
     let side = (dark.width().min(dark.height()) / 50).max(1);
     let (before, after) = (lightness(dark, side), lightness(picture, side));
-    let changed = |(before_here, after_here): (u32, u32)| {
-        let others = before.iter().zip(&after);
-        let changes = others
-            .map(|(before, after)| u64::from((before_here >= *before) != (after_here >= *after)));
-        changes.sum::<u64>()
-    };
-    let points = (0..before.len()).into_par_iter().map(|here| (before[here], after[here]));
-    let changes: u64 = points.map(changed).sum();
-    Ok(changes as f64 / before.len().max(1) as f64)
+    Ok(order_changes(&before, &after) as f64 / before.len().max(1) as f64)
 }
 
 /// The lightness, summed over each square: sums have the order of the means, and are exact.
@@ -46,10 +41,71 @@ fn lightness(picture: &RgbImage, side: u32) -> Vec<u32> {
     squares
 }
 
+/// The number of ordered pairs `(p, q)` of points for which `before[p] >= before[q]` is not what
+/// `after[p] >= after[q]` is.
+fn order_changes(before: &[u32], after: &[u32]) -> u64 {
+    let mut levels = after.to_vec();
+    levels.sort_unstable();
+    levels.dedup();
+    let rank = |value: &u32| levels.partition_point(|level| level < value);
+    let mut points: Vec<_> = before.iter().zip(after.iter().map(rank)).collect();
+    points.sort_unstable();
+
+    // A pair changes either from `<` to `>=` or from `>=` to `<`. Both are counted at the point `q`
+    // that was the lighter one before, or equally light, as the points are met in that order.
+    let mut darker = RankCounts::new(levels.len());
+    let mut changes = 0;
+    for equal in points.chunk_by(|(one, _), (other, _)| one == other) {
+        for (_, rank) in equal {
+            changes += darker.total - darker.below(*rank);
+        }
+        for (_, rank) in equal {
+            darker.add(*rank);
+        }
+        for (_, rank) in equal {
+            changes += darker.total - darker.below(rank + 1);
+        }
+    }
+    changes
+}
+
+/// How many points of each rank have been met: a Fenwick tree, in which counting all points below a
+/// rank takes logarithmic time.
+struct RankCounts {
+    tree: Vec<u64>,
+    total: u64,
+}
+
+impl RankCounts {
+    fn new(ranks: usize) -> Self {
+        Self { tree: vec![0; ranks + 1], total: 0 }
+    }
+
+    fn add(&mut self, rank: usize) {
+        self.total += 1;
+        let mut node = rank + 1;
+        while node < self.tree.len() {
+            self.tree[node] += 1;
+            node += node & node.wrapping_neg();
+        }
+    }
+
+    /// The number of points whose rank is less than `rank`.
+    fn below(&self, rank: usize) -> u64 {
+        let (mut node, mut count) = (rank, 0);
+        while node > 0 {
+            count += self.tree[node];
+            node &= node - 1;
+        }
+        count
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{check, pairs};
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn loe_is_that_of_the_formula_in_numpy() {
@@ -79,5 +135,40 @@ mod tests {
         let mut bright = dark.clone();
         bright.iter_mut().for_each(|level| *level += 100);
         assert_eq!(lightness_order_error(&bright, &dark).unwrap(), 0.0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn sorting_counts_what_comparing_every_pair_does(
+            points in prop::collection::vec((0..12u32, 0..12u32), 0..60),
+        ) {
+            let (before, after): (Vec<_>, Vec<_>) = points.iter().copied().unzip();
+            let pairs = points.iter().flat_map(|p| points.iter().map(move |q| (p, q)));
+            let changed = pairs.filter(|(p, q)| (p.0 >= q.0) != (p.1 >= q.1)).count();
+            prop_assert_eq!(order_changes(&before, &after), changed as u64);
+        }
+    }
+
+    /// The number of steps bounds the time: comparing every pair of these takes 10¹¹ of them, minutes
+    /// in which a test runner gives up.
+    #[test]
+    fn thin_pictures_with_many_points_are_finished_soon() {
+        for [width, height] in [[5000, 60], [20000, 3], [3, 20000], [1, 100_000]] {
+            let level = |x: u32, y: u32| (x.wrapping_mul(7919) ^ y.wrapping_mul(104_729)) % 251;
+            let dark = RgbImage::from_fn(width, height, |x, y| image::Rgb([level(x, y) as u8; 3]));
+            let mut inverse = dark.clone();
+            inverse.iter_mut().for_each(|level| *level = 250 - *level);
+            assert_eq!(lightness_order_error(&dark, &dark).unwrap(), 0.0);
+            // Every pair of unequal points changes, once from each side.
+            let mut counts = [0u64; 256];
+            dark.pixels().for_each(|pixel| counts[usize::from(pixel.0[0])] += 1);
+            let points = u64::from(width) * u64::from(height);
+            let unequal: u64 = counts.iter().map(|count| count * (points - count)).sum();
+            let expected = unequal as f64 / points as f64;
+            let found = lightness_order_error(&inverse, &dark).unwrap();
+            assert!((found - expected).abs() < 1e-6, "{width}×{height}: {found}, not {expected}");
+        }
     }
 }

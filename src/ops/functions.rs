@@ -3,7 +3,8 @@
 
 use super::pixel::EnhancePixel;
 use super::{
-    EnhanceOps, FoldedEstimator, Lit, Operation, PixelOps, Samples, Weighting, backends, plain,
+    EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Samples, Weighting, backends,
+    plain,
 };
 use crate::error::Result;
 use burn::backend::Dispatch;
@@ -63,7 +64,7 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
     Dispatch::enhance_pixels::<P>(routing, estimator, size, strength, source, target)
 }
 
-/// Some pixels of an image of `[height, width]` in host memory, no more than `most`, with their
+/// The pixels at the points of some pieces of an image of `[height, width]` in host memory, with their
 /// illuminations. The device is that of the tensor `routing`, which [has a kernel](has_kernel) for
 /// [`Operation::SamplePixels`].
 ///
@@ -77,10 +78,10 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
     estimator: &FoldedEstimator,
     size: [usize; 2],
     source: Samples<&[P::Subpixel]>,
-    most: usize,
+    pieces: &[Piece],
 ) -> Result<Vec<Lit>> {
     check::<P>(size, source.samples.len(), source.stride);
-    Dispatch::sample_pixels::<P>(routing.into_dispatch(), estimator, size, source, most)
+    Dispatch::sample_pixels::<P>(routing.into_dispatch(), estimator, size, source, pieces)
 }
 
 /// Panics unless rows of pixels fit into so many samples.

@@ -23,6 +23,7 @@ use crate::error::Result;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use pixel::EnhancePixel;
+use std::ops::Range;
 use std::sync::Arc;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 use std::{any::Any, sync::OnceLock};
@@ -115,6 +116,15 @@ pub(crate) struct Samples<S> {
     pub(crate) stride: usize,
 }
 
+/// A rectangle of an image, of which some points are wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Piece {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+    /// Row and column of each wanted point, in ascending order.
+    pub(crate) points: Vec<[usize; 2]>,
+}
+
 /// A pixel of a dark image, and its illumination. Both are red, green and blue.
 pub(crate) type Lit = [[f32; 3]; 2];
 
@@ -166,15 +176,15 @@ pub(crate) trait PixelOps: Backend {
         target: Samples<&mut [P::Subpixel]>,
     ) -> Result<()>;
 
-    /// Some pixels of an image of `[height, width]`, no more than `most`, with their illuminations.
-    /// The source is large enough for the size.
+    /// The pixels at the points of some pieces of an image of `[height, width]`, with their
+    /// illuminations, in the order of the points. The source is large enough for the size.
     #[allow(unused_variables, reason = "without a backend that has it")]
     fn sample_pixels<P: EnhancePixel>(
         routing: FloatTensor<Self>,
         estimator: &FoldedEstimator,
         size: [usize; 2],
         source: Samples<&[P::Subpixel]>,
-        most: usize,
+        pieces: &[Piece],
     ) -> Result<Vec<Lit>>;
 }
 

@@ -2,7 +2,7 @@
 
 use super::watch::Halt;
 use crate::error::{Error, Result};
-use crate::metrics::{CLIPPED, color_shift};
+use crate::metrics::{CLIPPED, LUMINANCE, color_shift};
 use crate::photo::tensor_to_photo;
 use crate::train::data::Origin;
 use burn::tensor::{ExecutionError, Tensor, TensorReadError};
@@ -64,7 +64,7 @@ impl PhotoMetrics {
     /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Measurable::from_values`].
     pub(super) fn measure(dark: &Tensor<4>, bright: &Tensor<4>) -> Tensor<1> {
         let means = |image: &Tensor<4>| image.clone().mean_dim(3).mean_dim(2).reshape([3]);
-        let weights = Tensor::<1>::from_floats([0.2126, 0.7152, 0.0722], &bright.device());
+        let weights = Tensor::<1>::from_floats(LUMINANCE, &bright.device());
         let luminance = (means(bright) * weights).sum();
         let clipped = bright.clone().max_dim(1).greater_equal_scalar(CLIPPED).float();
         let clipped = clipped.mean_dim(3).mean();

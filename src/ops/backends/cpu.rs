@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::ops::cpu;
 use crate::ops::pixel::EnhancePixel;
-use crate::ops::{EnhanceOps, FoldedEstimator, Lit, Operation, PixelOps, Samples};
+use crate::ops::{EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Samples};
 #[cfg(feature = "ndarray")]
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -116,9 +116,9 @@ impl<B: CpuBackend> PixelOps for B {
         estimator: &FoldedEstimator,
         size: [usize; 2],
         source: Samples<&[P::Subpixel]>,
-        most: usize,
+        pieces: &[Piece],
     ) -> Result<Vec<Lit>> {
-        Ok(cpu::sample_pixels::<P>(network(estimator), size, source, most))
+        Ok(cpu::sample_pixels::<P>(network(estimator), size, source, pieces))
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) mod smoothness;
 pub(super) use enhance::Network;
 
 use super::pixel::EnhancePixel;
-use super::{Lit, Samples};
+use super::{Lit, Piece, Samples};
 use enhance::{band_rows, enhance_bands};
 use pixels::{Interleaved, Planar, Sampled};
 use rayon::prelude::*;
@@ -57,42 +57,23 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
     enhance_bands(network, size, strength, bands);
 }
 
-/// Pixels of a photograph, no more than `most`, with their illuminations: of a small one from all
-/// over it, of a large one from pieces of two rows, spread so that with the pixels that the network
-/// sees around them they are some tenth of the work of enhancing.
+/// The pixels at the points of some pieces of a photograph of `[height, width]`, with their
+/// illuminations, in the order of the points. Only the pieces and the pixels around them that the
+/// network sees are computed.
 pub(crate) fn sample_pixels<P: EnhancePixel>(
     network: &Network,
-    [height, width]: [usize; 2],
+    size: [usize; 2],
     source: Samples<&[P::Subpixel]>,
-    most: usize,
+    pieces: &[Piece],
 ) -> Vec<Lit> {
-    /// Rows of a piece, and its columns: what with those around them fills whole vectors.
-    const PIECE: [usize; 2] = [2, 138];
-    /// A piece every so many rows, in every so-many-th of the columns, each time in the next.
-    const EVERY: [usize; 2] = [16, 4];
-    /// Photographs up to so many pixels are small.
-    const SMALL: usize = 1 << 16;
-    let pieces: Vec<_> = if height * width <= SMALL {
-        vec![(0..height, 0..width)]
-    } else {
-        let rows = (0..height).step_by(EVERY[0]).enumerate();
-        rows.flat_map(|(index, top)| {
-            let top = top + (EVERY[0] - PIECE[0]) / 2;
-            let rows = top.min(height)..(top + PIECE[0]).min(height);
-            let first = index % EVERY[1] * PIECE[1];
-            let columns = (first..width).step_by(EVERY[1] * PIECE[1]);
-            columns.map(move |left| (rows.clone(), left..(left + PIECE[1]).min(width)))
-        })
-        .collect()
-    };
-    let pixels: usize = pieces.iter().map(|(rows, columns)| rows.len() * columns.len()).sum();
-    let step = pixels.div_ceil(most).max(1);
-    let mut samples: Vec<Vec<Lit>> = vec![Vec::new(); pieces.len()];
-    let bands = samples.par_iter_mut().zip(pieces).map(|(found, (rows, columns))| {
+    let mut samples: Vec<Vec<Lit>> =
+        pieces.iter().map(|piece| vec![Lit::default(); piece.points.len()]).collect();
+    let bands = samples.par_iter_mut().zip(pieces).map(|(found, piece)| {
         let (source, stride) = (source.samples, source.stride);
-        (rows, columns, Sampled::<P> { source, stride, step, found })
+        let band = Sampled::<P> { source, stride, points: &piece.points, found };
+        (piece.rows.clone(), piece.columns.clone(), band)
     });
-    enhance_bands(network, [height, width], 1.0, bands);
+    enhance_bands(network, size, 1.0, bands);
     samples.concat()
 }
 

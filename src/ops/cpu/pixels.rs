@@ -57,15 +57,15 @@ impl<P: EnhancePixel> Band for Interleaved<'_, P> {
     }
 }
 
-/// A piece of an image of interleaved samples, of which some pixels are wanted with their
-/// illuminations.
+/// A [`Piece`](super::Piece) of an image of interleaved samples.
 pub(super) struct Sampled<'a, P: EnhancePixel> {
     /// The whole image.
     pub(super) source: &'a [P::Subpixel],
     pub(super) stride: usize,
-    /// Every how-many-th pixel of a row is wanted.
-    pub(super) step: usize,
-    pub(super) found: &'a mut Vec<Lit>,
+    /// Row and column of each wanted point, in ascending order.
+    pub(super) points: &'a [[usize; 2]],
+    /// One for each point.
+    pub(super) found: &'a mut [Lit],
 }
 
 impl<P: EnhancePixel> Band for Sampled<'_, P> {
@@ -79,17 +79,14 @@ impl<P: EnhancePixel> Band for Sampled<'_, P> {
 
     #[inline(always)]
     fn store(&mut self, y: usize, columns: Range<usize>, light: [&[f32]; 3], _: [&[f32]; 3]) {
-        let channels = usize::from(P::CHANNEL_COUNT);
-        let pixels = Interleaved::<P>::samples(y, &columns, self.stride);
-        let pixels = self.source[pixels].chunks_exact(channels);
-        // Not the same columns in each row.
-        let first = y * 7 % self.step;
-        for (x, pixel) in pixels.enumerate().skip(first).step_by(self.step) {
+        let end = self.points.partition_point(|point| *point < [y, columns.end]);
+        let start = self.points[..end].partition_point(|point| *point < [y, columns.start]);
+        for (found, &[_, x]) in self.found[start..end].iter_mut().zip(&self.points[start..end]) {
+            let pixel = Interleaved::<P>::samples(y, &(x..x + 1), self.stride);
             let mut planes = [[0.0]; 3];
             let [red, green, blue] = &mut planes;
-            P::load(pixel, [red, green, blue]);
-            let [[r], [g], [b]] = planes;
-            self.found.push([[r, g, b], [light[0][x], light[1][x], light[2][x]]]);
+            P::load(&self.source[pixel], [red, green, blue]);
+            *found = [planes.map(|[value]| value), light.map(|plane| plane[x - columns.start])];
         }
     }
 }
