@@ -2,6 +2,8 @@
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "photo")]
+mod contain;
 mod device;
 mod enhance;
 mod error;

@@ -4,7 +4,9 @@
 mod common;
 
 use image::{ColorType, DynamicImage};
-use sci_burn::photo::{PngCompression, ReadOptions, SaveOptions, open_photo_with, save_photo_with};
+use sci_burn::photo::{
+    PngCompression, ReadOptions, SaveOptions, find_photos, open_photo_with, save_photo_with,
+};
 use sci_burn::{Enhancer, Error, Photo, image, open_photo, save_photo};
 use std::path::Path;
 use tempfile::tempdir;
@@ -115,7 +117,9 @@ fn exif(big: bool, orientation: u16) -> Vec<u8> {
     exif.extend(long(1));
     exif.extend([short(orientation), short(0)].concat());
     exif.extend(long(26));
-    exif.extend([0; 6]);
+    // The second directory, whose one entry leads to a picture of nothing.
+    exif.extend([short(1), short(0x201), short(4)].concat());
+    exif.extend([long(1), long(0), long(0)].concat());
     exif
 }
 
@@ -139,8 +143,7 @@ fn a_photograph_is_turned_once_and_keeps_what_goes_with_it() {
     for (format, big) in [("png", false), ("webp", true), ("jpg", false), ("jpg", true)] {
         let (dark, bright) = (folder.path().join("dark").with_extension(format), "bright");
         let pixels = picture(Rgb8);
-        let taken =
-            Photo { pixels: pixels.clone(), exif: Some(exif(big, 6)), icc: Some(icc(b"RGB ")) };
+        let taken = Photo::from(pixels.clone()).with_exif(exif(big, 6)).with_icc(icc(b"RGB "));
         save_photo(&taken, &dark).unwrap();
 
         let read = open_photo(&dark).unwrap();
@@ -181,7 +184,7 @@ fn a_profile_is_written_only_with_pixels_of_its_kind() {
         (La8, "tiff", b"GRAY", false),
     ] {
         let path = folder.path().join("photo").with_extension(format);
-        save_photo(&Photo { icc: Some(icc(space)), ..picture(kind).into() }, &path).unwrap();
+        save_photo(&Photo::from(picture(kind)).with_icc(icc(space)), &path).unwrap();
         let found = open_photo(&path).unwrap().icc;
         assert_eq!(found, written.then(|| icc(space)), "{kind:?} in {format}");
     }
@@ -194,8 +197,24 @@ fn exif_data_that_a_jpeg_cannot_hold_is_left_out() {
     for (length, written) in [(65527, true), (65528, false)] {
         let mut long = exif(false, 1);
         long.resize(length, 0);
-        save_photo(&Photo { exif: Some(long), ..picture(Rgb8).into() }, &path).unwrap();
+        save_photo(&Photo::from(picture(Rgb8)).with_exif(long), &path).unwrap();
         assert_eq!(open_photo(&path).unwrap().exif.is_some(), written, "{length}");
+    }
+}
+
+/// WebP files of some programs keep the heading that EXIF data has in a JPEG.
+#[test]
+fn exif_data_may_have_its_heading() {
+    let folder = tempdir().unwrap();
+    for (format, big) in [("png", false), ("webp", true), ("webp", false)] {
+        let path = folder.path().join("photo").with_extension(format);
+        let headed = [b"Exif\0\0".as_slice(), &exif(big, 6)].concat();
+        save_photo(&Photo::from(picture(Rgb8)).with_exif(headed), &path).unwrap();
+        let read = open_photo(&path).unwrap();
+        assert_eq!(read.pixels.width(), 23, "{format}");
+        let mut expected = exif(big, 1);
+        expected[22..26].fill(0);
+        assert_eq!(read.exif, Some(expected));
     }
 }
 
@@ -209,7 +228,7 @@ fn damaged_exif_data_does_no_harm() {
     astray[4..8].fill(0xff);
     let cut = (1..26).map(|length| whole[..length].to_vec());
     for exif in cut.chain([astray, b"no EXIF at all".to_vec()]) {
-        save_photo(&Photo { exif: Some(exif.clone()), ..picture(L8).into() }, &path).unwrap();
+        save_photo(&Photo::from(picture(L8)).with_exif(exif.clone()), &path).unwrap();
         assert_eq!(open_photo(&path).unwrap().exif.unwrap().len(), exif.len());
     }
 }
@@ -368,6 +387,113 @@ fn a_jpeg_may_have_something_behind_its_end() {
     bytes.extend(b"\xff\xd8\xff\xe0 and so on");
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(open_photo(&path).unwrap(), expected);
+}
+
+#[test]
+fn palettes_of_an_odd_length_are_refused() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("palette.png");
+    let header = [0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 0, 0, 0];
+    for palette in [4, 5, 7, 769, 771] {
+        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+        let palette = vec![7; palette];
+        let chunks =
+            [(b"IHDR", header.as_slice()), (b"PLTE", &palette), (b"IDAT", &[]), (b"IEND", &[])];
+        for (kind, content) in chunks {
+            png.extend((content.len() as u32).to_be_bytes());
+            png.extend([kind, content].concat());
+            png.extend(crc32(&[kind, content].concat()).to_be_bytes());
+        }
+        std::fs::write(&path, png).unwrap();
+        let message = one_line(&path);
+        assert!(message.contains("palette is not a multiple of three"), "{message}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn only_regular_files_are_photographs() {
+    let folder = tempdir().unwrap();
+    let pipe = folder.path().join("pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let link = folder.path().join("link.png");
+    std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+    let socket = folder.path().join("socket.png");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for path in [&pipe, &link, &socket] {
+        let message = one_line(path);
+        assert!(message.ends_with("it is not a regular file"), "{message}");
+    }
+    let photo = folder.path().join("photo.png");
+    save_photo(&picture(Rgb8).into(), &photo).unwrap();
+    assert_eq!(find_photos(folder.path()).unwrap(), [photo]);
+}
+
+#[test]
+fn formats_hold_what_they_can_and_refuse_the_rest() {
+    let folder = tempdir().unwrap();
+    let strip = |width: u32, height: u32, alpha: bool| -> Photo {
+        let level = |x: u32, y: u32| (x * 7 + y * 5) as u8;
+        match alpha {
+            true => DynamicImage::from(image::RgbaImage::from_fn(width, height, |x, y| {
+                image::Rgba([level(x, y), 3, 9, level(y, x)])
+            })),
+            false => {
+                image::RgbImage::from_fn(width, height, |x, y| image::Rgb([level(x, y), 3, 9]))
+                    .into()
+            }
+        }
+        .into()
+    };
+    let webp = folder.path().join("strip.webp");
+    for alpha in [false, true] {
+        for side in [16383, 16384] {
+            for photo in [strip(side, 1, alpha), strip(1, side, alpha), strip(side, 2, alpha)] {
+                save_photo(&photo, &webp).unwrap();
+                assert!(open_photo(&webp).unwrap() == photo, "{side} {alpha}");
+                let photo = photo.with_icc(icc(b"RGB "));
+                save_photo(&photo, &webp).unwrap();
+                assert!(open_photo(&webp).unwrap() == photo, "{side} {alpha} with a profile");
+            }
+        }
+    }
+    let jpeg = folder.path().join("strip.jpg");
+    save_photo(&strip(65535, 1, false), &jpeg).unwrap();
+    assert_eq!(open_photo(&jpeg).unwrap().pixels.width(), 65535);
+    for (path, side, longest) in [(webp, 16385, 16384), (jpeg, 65536, 65535)] {
+        let before = std::fs::read(&path).unwrap();
+        let error = save_photo(&strip(side, 1, false), &path).unwrap_err().to_string();
+        let expected = format!(
+            "cannot write {}: a photograph of {side}×1 pixels does not fit into this format: each \
+             side must be 1 to {longest} pixels",
+            path.display()
+        );
+        assert_eq!(error, expected);
+        assert_eq!(std::fs::read(path).unwrap(), before);
+    }
+    let nothing = Photo::from(DynamicImage::from(image::RgbImage::new(0, 7)));
+    for format in FORMATS {
+        let path = folder.path().join("nothing").with_extension(format);
+        let error = save_photo(&nothing, &path).unwrap_err().to_string();
+        assert!(error.contains("0×7 pixels"), "{error}");
+    }
+}
+
+#[test]
+fn photographs_may_have_names_of_255_bytes() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join(format!("{}.png", "n".repeat(251)));
+    save_photo(&picture(Rgb8).into(), &path).unwrap();
+    assert_eq!(open_photo(&path).unwrap(), picture(Rgb8).into());
+}
+
+#[test]
+fn a_limit_that_holds_no_pixel_is_refused() {
+    for limit in [0, 15] {
+        let options = ReadOptions::new().with_max_bytes(limit);
+        let error = open_photo_with("photo.png", &options).unwrap_err();
+        assert!(matches!(error, Error::Setting { setting: "max_bytes", .. }), "{error}");
+    }
 }
 
 #[test]

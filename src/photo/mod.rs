@@ -1,5 +1,7 @@
-//! Photographs: files ↔ pixels ↔ tensors.
+//! Reading, writing and finding photographs, and photographs as tensors.
 
+mod demand;
+mod exif;
 mod files;
 mod pixels;
 mod read;

@@ -1,5 +1,9 @@
+use super::demand::{self, Demand, Source};
+use super::exif;
 use super::files::EXPECTED;
-use crate::error::{Cause, Error, Result};
+use crate::contain::contain;
+use crate::error::{Error, Result};
+use crate::file;
 use burn::config::Config;
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::jpeg::JpegDecoder;
@@ -8,23 +12,37 @@ use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageResult, Limits};
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Result as IoResult, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A photograph and what its file says of it.
 ///
-/// One that was never in a file is made of its pixels by `From`.
+/// One that was never in a file is made from its pixels by `From`, and completed by
+/// [`with_exif`](Self::with_exif) and [`with_icc`](Self::with_icc).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Photo {
     /// The pixels, upright.
     pub pixels: DynamicImage,
-    /// EXIF data: what the camera noted, as a TIFF structure that begins with its byte order. Of a
-    /// photograph that was read, the orientation is *upright* and the thumbnail is not linked any
-    /// more, since neither would be true of the pixels. That of a TIFF is not read.
+    /// EXIF data: what the camera noted, as a TIFF structure that begins with its byte order. In that
+    /// of a photograph that was read, the orientation is *upright* and the thumbnail is not linked
+    /// any more, since neither would be true of the pixels; data that is not valid is not changed.
+    /// That of a TIFF is not read.
     pub exif: Option<Vec<u8>>,
     /// The ICC profile: which colors the levels stand for.
     pub icc: Option<Vec<u8>>,
+}
+
+impl Photo {
+    /// The same photograph with other EXIF data, or with none.
+    pub fn with_exif(self, exif: impl Into<Option<Vec<u8>>>) -> Self {
+        Self { exif: exif.into(), ..self }
+    }
+
+    /// The same photograph with another ICC profile, or with none.
+    pub fn with_icc(self, icc: impl Into<Option<Vec<u8>>>) -> Self {
+        Self { icc: icc.into(), ..self }
+    }
 }
 
 impl From<DynamicImage> for Photo {
@@ -35,154 +53,249 @@ impl From<DynamicImage> for Photo {
 
 /// How photographs are read.
 #[derive(Config, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadOptions {
-    /// The most bytes that the pixels of a photograph may take: width times height times 1 (8-bit
-    /// gray) to 16 (floating point RGBA). Decoders need memory beside that.
+    /// The most bytes of memory that reading one photograph may take, at least 16.
+    ///
+    /// This counts all that is in memory at the same time: the pixels, which take width times height
+    /// times 1 (8-bit gray) to 16 bytes (floating-point RGBA); the metadata and the profile; the
+    /// compressed data, where the decoder needs all of it (JPEG); and the decoder's working memory,
+    /// which is as large as the pixels for TIFF, WebP without loss, and progressive JPEG, and small
+    /// for others. A photograph that is turned by its orientation needs its pixels twice.
+    ///
+    /// The memory is computed from the file's structure, before the decoder starts. Tables of fixed
+    /// size, and the first MiB beside the pixels, do not count.
     #[config(default = "1 << 30")]
     pub max_bytes: u64,
 }
 
-/// Reads a photograph of at most 1 GiB of pixels and turns it upright where its EXIF data says how.
+/// What does not count.
+const UNCOUNTED: u64 = 1 << 20;
+
+/// The bytes of the largest pixel.
+const LARGEST_PIXEL: u64 = 16;
+
+/// Reads a photograph within 1 GiB of memory and turns it upright where its EXIF data says how.
 ///
-/// The format is taken from the content, not from the name. 8 and 16 bits stay as they are; palettes
-/// become RGB (those of TIFFs are refused), and so does CMYK, in the simplest way.
+/// The format is taken from the content, not from the name. 8 and 16 bits a sample and floating point
+/// stay as they are; palettes become RGB (those of TIFFs are refused), and so does CMYK, by its
+/// simplest formula. Of an animation, the first frame is read.
 ///
 /// # Errors
 ///
-/// [`Error::Read`] where the file is missing, damaged, cut off or in no known format;
-/// [`Error::TooLarge`] where its header announces more pixels than that.
+/// [`Error::Read`] where the file is missing, not a regular file, damaged, cut off, of no known format,
+/// or where its metadata alone is larger than that; [`Error::TooLarge`] where its pixels are.
 pub fn open_photo(path: impl AsRef<Path>) -> Result<Photo> {
     open_photo_with(path, &ReadOptions::new())
 }
 
-/// As [`open_photo`], with a limit of yours.
+/// As [`open_photo`], with other options.
 ///
 /// # Errors
 ///
-/// As [`open_photo`].
+/// As [`open_photo`], and [`Error::Setting`] where the limit cannot hold a pixel.
 pub fn open_photo_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Photo> {
-    let path = path.as_ref();
-    let failed = |error: ImageError| read_error(path, error);
-    let limit = options.max_bytes;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(limit);
-    let mut decoder = decoder(path, limits.clone())?;
-    // A header can claim any size; nothing is allocated on its word alone.
-    let (width, height) = decoder.dimensions();
-    let bytes = decoder.total_bytes();
-    if bytes > limit {
-        return Err(Error::TooLarge { path: path.to_owned(), width, height, bytes, limit });
+    let (path, limit) = (path.as_ref(), options.max_bytes);
+    if limit < LARGEST_PIXEL {
+        let reason =
+            format!("is {limit}, must be at least {LARGEST_PIXEL}, which one pixel may take");
+        return Err(Error::setting("max_bytes", reason));
     }
-    let orientation = decoder.orientation().map_err(failed)?;
-    let exif = decoder.exif_metadata().map_err(failed)?;
-    let icc = decoder.icc_profile().map_err(failed)?;
-    // For the pixels and as much again beside them. Not before the profile is read: from here on, a
-    // TIFF's decoder refuses one that is large for so few pixels.
-    limits.max_alloc = Some(bytes.saturating_add(limit));
-    decoder.set_limits(limits).map_err(failed)?;
-    let mut pixels = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    pixels.apply_orientation(orientation);
-    Ok(Photo { pixels, exif: exif.map(without_stale_entries), icc })
+    contained(path, || {
+        let Opened { mut decoder, demand, orientation, exif, icc } = open(path, limit)?;
+        let (width, height) = decoder.dimensions();
+        let pixels = decoder.total_bytes();
+        let kept = [&exif, &icc].into_iter().flatten().map(|data| data.len() as u64).sum::<u64>();
+        let decoding = (pixels.saturating_mul(3 + demand.copies) / 3)
+            .saturating_add(demand.scratch)
+            .saturating_add(demand.metadata)
+            .saturating_add(2 * kept);
+        let turning = if is_sideways(orientation) { pixels.saturating_mul(2) } else { 0 };
+        let all = decoding.max(turning.saturating_add(kept));
+        if pixels > limit || all > limit.saturating_add(UNCOUNTED) {
+            let bytes = if pixels > limit { pixels } else { all };
+            return Err(Error::TooLarge { path: path.to_owned(), width, height, bytes, limit });
+        }
+        // A TIFF's decoder takes as one the pixels and the longest part of the compressed data, which
+        // it does not keep in memory.
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(pixels.saturating_mul(2).saturating_add(limit));
+        decoder.set_limits(limits).map_err(|error| Error::read(path, error))?;
+        let mut pixels =
+            DynamicImage::from_decoder(decoder).map_err(|error| Error::read(path, error))?;
+        pixels.apply_orientation(orientation);
+        Ok(Photo { pixels, exif, icc })
+    })
 }
 
 /// Width and height of a photograph, upright, from its header.
 #[cfg(feature = "train")]
 pub(crate) fn photo_size(path: &Path) -> Result<(u32, u32)> {
-    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    let mut decoder = decoder(path, Limits::default())?;
-    let (width, height) = decoder.dimensions();
-    let orientation = decoder.orientation();
-    Ok(match orientation.map_err(|error| read_error(path, error))? {
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
-        _ => (width, height),
+    contained(path, || {
+        let Opened { decoder, orientation, .. } = open(path, ReadOptions::new().max_bytes)?;
+        let (width, height) = decoder.dimensions();
+        Ok(if is_sideways(orientation) { (height, width) } else { (width, height) })
     })
 }
 
-fn read_error(path: &Path, cause: impl Into<Cause>) -> Error {
-    Error::read(path, cause)
+/// A decoder's panic is an error of reading.
+fn contained<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    contain(read).unwrap_or_else(|panic| Err(Error::read(path, panic)))
 }
 
-/// Opens a photograph's file and reads its header.
-fn decoder(path: &Path, limits: Limits) -> Result<Box<dyn ImageDecoder>> {
-    let failed = |error: std::io::Error| read_error(path, error);
-    if path.is_dir() {
-        return Err(read_error(path, "it is a folder"));
-    }
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+fn is_sideways(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+/// A photograph of which all but the pixels has been read.
+struct Opened {
+    decoder: Box<dyn ImageDecoder>,
+    demand: Demand,
+    orientation: Orientation,
+    exif: Option<Vec<u8>>,
+    icc: Option<Vec<u8>>,
+}
+
+/// Opens a photograph's file and reads its header and metadata, in at most `limit` bytes.
+fn open(path: &Path, limit: u64) -> Result<Opened> {
+    let failed = |error: io::Error| Error::read(path, error);
+    let undecoded = |error: ImageError| Error::read(path, error);
+    let (file, length) = file::open(path)?;
+    let mut file = BufReader::new(file);
     let start = file.fill_buf().map_err(failed)?;
     if start.is_empty() {
-        return Err(read_error(path, "the file is empty"));
+        return Err(Error::read(path, "the file is empty"));
     }
     let format = image::guess_format(start).map_err(|_| {
-        read_error(path, format!("not a photograph in a known format ({EXPECTED})"))
+        Error::read(path, format!("not a photograph in a known format ({EXPECTED})"))
     })?;
-    if format == ImageFormat::Jpeg {
-        find_jpeg_end(&mut file).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => read_error(path, "the JPEG is cut off"),
-            _ => failed(error),
-        })?;
-        file.rewind().map_err(failed)?;
-    }
-    let decoder: ImageResult<Box<dyn ImageDecoder>> = match format {
-        ImageFormat::Png => PngDecoder::with_limits(file, limits).map(boxed),
-        ImageFormat::Jpeg => JpegDecoder::new(file).map(boxed),
-        ImageFormat::WebP => WebPDecoder::new(file).map(boxed),
-        ImageFormat::Tiff => TiffDecoder::new(file).map(boxed),
-        ImageFormat::Bmp => BmpDecoder::new(file).map(boxed),
+    let demand = match format {
+        ImageFormat::Png => demand::png(&mut file, length),
+        ImageFormat::Jpeg => demand::jpeg(&mut file, length),
+        ImageFormat::WebP => demand::webp(&mut file, length),
+        ImageFormat::Tiff => demand::tiff(&mut file, length),
+        ImageFormat::Bmp => Ok(Demand::default()),
         other => {
             let name = format!("{other:?}").to_uppercase();
-            return Err(read_error(path, format!("its format is {name}, expected {EXPECTED}")));
+            return Err(Error::read(path, format!("its format is {name}, expected {EXPECTED}")));
         }
     };
-    decoder.map_err(|error| read_error(path, error))
+    let demand = demand.map_err(failed)?;
+    let allowed = limit.saturating_add(UNCOUNTED);
+    if demand.metadata > allowed {
+        let reason = match demand.end {
+            Some(_) => "compressed data and metadata take",
+            None => "metadata takes",
+        };
+        let bytes = demand.metadata;
+        let reason = format!("its {reason} {bytes} bytes, more than the limit of {limit}");
+        return Err(Error::read(path, reason));
+    }
+    let mut icc = None;
+    if let Some(range) = demand.icc.clone() {
+        let mut profile = vec![0; (range.end - range.start) as usize];
+        file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+        file.read_exact(&mut profile).map_err(failed)?;
+        icc = Some(profile);
+    }
+    file.rewind().map_err(failed)?;
+    let decoder: ImageResult<Box<dyn ImageDecoder>> = match format {
+        ImageFormat::Png => {
+            // A compressed profile grows in steps and is kept twice. A row is counted too.
+            let mut limits = Limits::default();
+            limits.max_alloc = Some((allowed - demand.metadata) / 4 + demand.scratch);
+            PngDecoder::with_limits(file, limits).map(boxed)
+        }
+        ImageFormat::Jpeg => {
+            JpegDecoder::new(Beginning::new(file, demand.end.unwrap_or(length))).map(boxed)
+        }
+        ImageFormat::WebP => match demand.size {
+            Some(size) if demand.scratch <= allowed => {
+                let mut whole = Vec::with_capacity(length as usize + 18);
+                file.read_to_end(&mut whole).map_err(failed)?;
+                let alpha = whole.get(24).is_some_and(|bits| bits & 0x10 != 0);
+                whole.splice(12..12, demand::webp_canvas(size, alpha));
+                WebPDecoder::new(Cursor::new(whole)).map(boxed)
+            }
+            Some([width, height]) => {
+                let bytes = demand.scratch;
+                return Err(Error::TooLarge { path: path.to_owned(), width, height, bytes, limit });
+            }
+            None => WebPDecoder::new(file).map(boxed),
+        },
+        ImageFormat::Tiff => TiffDecoder::new(file).map(boxed),
+        _ => BmpDecoder::new(file).map(boxed),
+    };
+    let mut decoder = decoder.map_err(undecoded)?;
+    if format == ImageFormat::Tiff {
+        let orientation = decoder.orientation().map_err(undecoded)?;
+        return Ok(Opened { decoder, demand, orientation, exif: None, icc });
+    }
+    let exif = decoder.exif_metadata().map_err(undecoded)?.map(exif::upright);
+    let (orientation, exif) = exif.unzip();
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let icc = decoder.icc_profile().map_err(undecoded)?;
+    Ok(Opened { decoder, demand, orientation, exif, icc })
 }
 
 fn boxed<'a>(decoder: impl ImageDecoder + 'a) -> Box<dyn ImageDecoder + 'a> {
     Box::new(decoder)
 }
 
-/// Goes through a JPEG to its end marker, since the decoder fills with gray what is missing.
-fn find_jpeg_end(jpeg: &mut (impl BufRead + Seek)) -> IoResult<()> {
-    loop {
-        // From one segment to the next, or through compressed data.
-        jpeg.skip_until(0xff)?;
-        let mut marker = [0xff];
-        while marker == [0xff] {
-            jpeg.read_exact(&mut marker)?;
-        }
-        match marker[0] {
-            0xd9 => return Ok(()),
-            // What has no content: a byte FF in the data, restarts, the beginning.
-            0x00 | 0x01 | 0xd0..=0xd8 => {}
-            _ => {
-                let mut length = [0; 2];
-                jpeg.read_exact(&mut length)?;
-                let content = u16::from_be_bytes(length).saturating_sub(2);
-                jpeg.seek_relative(content.into())?;
-            }
-        }
+/// A file as if it ended earlier.
+struct Beginning {
+    file: Source,
+    at: u64,
+    end: u64,
+}
+
+impl Beginning {
+    /// Of a file at its start.
+    fn new(file: Source, end: u64) -> Self {
+        Self { file, at: 0, end }
     }
 }
 
-/// EXIF data of which the pixels have been turned upright and will be enhanced: the orientation is
-/// *upright*, and the thumbnail, which viewers show in place of the photograph, is left out.
-fn without_stale_entries(mut exif: Vec<u8>) -> Vec<u8> {
-    let _ = Orientation::remove_from_exif_chunk(&mut exif);
-    if let Some(link) = thumbnail_link(&exif) {
-        exif[link..link + 4].fill(0);
+impl Read for Beginning {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.end.saturating_sub(self.at);
+        let read = (&mut self.file).take(most).read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
     }
-    exif
+
+    /// Allocates once: a buffer that grows takes up to three times its content.
+    fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let most = self.end.saturating_sub(self.at);
+        // The last read, which finds nothing, asks for some space too.
+        buffer.reserve_exact(most as usize + 32);
+        let read = (&mut self.file).take(most).read_to_end(buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
-/// Where the offset of the thumbnail's directory stands: behind the first directory.
-fn thumbnail_link(exif: &[u8]) -> Option<usize> {
-    let little = exif.starts_with(b"II");
-    let number = |at: usize, length: usize| {
-        let bytes = exif.get(at..at.checked_add(length)?)?.iter().map(|&byte| byte as usize);
-        let digit = |number: usize, byte: usize| number << 8 | byte;
-        Some(if little { bytes.rev().fold(0, digit) } else { bytes.fold(0, digit) })
-    };
-    let directory = number(4, 4)?;
-    let link = directory + 2 + 12 * number(directory, 2)?;
-    number(link, 4).map(|_| link)
+impl BufRead for Beginning {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let most = self.end.saturating_sub(self.at);
+        let buffer = self.file.fill_buf()?;
+        Ok(&buffer[..buffer.len().min(usize::try_from(most).unwrap_or(usize::MAX))])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.file.consume(amount);
+        self.at += amount as u64;
+    }
+}
+
+impl Seek for Beginning {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        let position = match position {
+            SeekFrom::End(distance) => SeekFrom::Start(self.end.saturating_add_signed(distance)),
+            other => other,
+        };
+        self.at = self.file.seek(position)?;
+        Ok(self.at)
+    }
 }

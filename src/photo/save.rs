@@ -1,6 +1,7 @@
 use super::files::{EXPECTED, is_photo};
 use super::read::Photo;
-use crate::error::{Error, Result};
+use crate::contain::contain;
+use crate::error::{Cause, Error, Result};
 use crate::file;
 use burn::config::Config;
 use image::codecs::bmp::BmpEncoder;
@@ -8,18 +9,22 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::tiff::TiffEncoder;
 use image::codecs::webp::WebPEncoder;
-use image::{ColorType, DynamicImage, ImageEncoder, ImageFormat, ImageResult};
+use image::{ColorType, DynamicImage, ImageEncoder, ImageError, ImageFormat, ImageResult};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::error::Error as _;
 use std::fmt;
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 use std::str::FromStr;
 
-/// How photographs are written. TIFF and BMP have no options: they are not compressed; WebP is
-/// without loss.
+/// How photographs are written. TIFF and BMP have no options, since they are not compressed; WebP is
+/// lossless and has none either.
 #[derive(Config, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SaveOptions {
-    /// A JPEG's quality, in `1..=100`. Enhancing brings out what stronger compression would leave,
+    /// A JPEG's quality, in `1..=100`. Enhancing makes the artifacts of strong compression visible,
     /// hence the high default.
     #[config(default = 95)]
     pub quality: u8,
@@ -28,7 +33,7 @@ pub struct SaveOptions {
     pub compression: PngCompression,
 }
 
-/// How hard a PNG is compressed. All three are without loss.
+/// How hard a PNG is compressed. All levels are lossless.
 ///
 /// The noise that enhancing brings out leaves little to compress. Of 24 enhanced photographs (28.7 MB
 /// of 8-bit RGB, about one of 3840×2160 pixels) one thread made
@@ -42,10 +47,11 @@ pub struct SaveOptions {
 /// `Default` has half of what there is to gain, and is faster than a JPEG of quality 95 (0.28 s).
 /// Filters are chosen row by row in all of them: no single one made smaller files of 8 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum PngCompression {
     /// As fast as can be.
     Fast,
-    /// Weighs speed against size.
+    /// Nearly as small as can be, at a small part of the time.
     #[default]
     Default,
     /// As small as can be.
@@ -104,12 +110,13 @@ impl FromStr for PngCompression {
 ///
 /// # Errors
 ///
-/// [`Error::UnknownExtension`], or [`Error::Write`] where the encoder or the disk refuses.
+/// [`Error::UnknownExtension`], or [`Error::Write`] where the format cannot hold the photograph
+/// (a side of a JPEG has at most 65535 pixels, that of a WebP 16384), or the encoder or the disk fails.
 pub fn save_photo(photo: &Photo, path: impl AsRef<Path>) -> Result<()> {
     save_photo_with(photo, path, &SaveOptions::new())
 }
 
-/// As [`save_photo`], with options of yours.
+/// As [`save_photo`], with other options.
 ///
 /// # Errors
 ///
@@ -124,7 +131,38 @@ pub fn save_photo_with(photo: &Photo, path: impl AsRef<Path>, options: &SaveOpti
     let format = ImageFormat::from_path(path).ok().filter(|_| is_photo(path));
     let format = format
         .ok_or_else(|| Error::UnknownExtension { path: path.to_owned(), expected: EXPECTED })?;
-    file::write_with(path, |file| match format {
+    let (width, height) = (photo.pixels.width(), photo.pixels.height());
+    let longest = longest_side(format);
+    if !(1..=longest).contains(&width) || !(1..=longest).contains(&height) {
+        let reason = format!(
+            "a photograph of {width}×{height} pixels does not fit into this format: each side must \
+             be 1 to {longest} pixels"
+        );
+        return Err(Error::write(path, reason));
+    }
+    let encoded = |file: &mut _| encode_as(photo, format, options, file);
+    file::write_with(path, |file| {
+        contain(|| encoded(file)).unwrap_or_else(|panic| Err(panic.into()))
+    })
+}
+
+/// The most pixels that a format has in a row or column. The encoders do not say it in their errors.
+fn longest_side(format: ImageFormat) -> u32 {
+    match format {
+        ImageFormat::Jpeg => 65_535,
+        ImageFormat::WebP => 16_384,
+        ImageFormat::Png | ImageFormat::Bmp => i32::MAX as u32,
+        _ => u32::MAX,
+    }
+}
+
+fn encode_as(
+    photo: &Photo,
+    format: ImageFormat,
+    options: &SaveOptions,
+    file: &mut BufWriter<File>,
+) -> Result<(), Cause> {
+    let encoded = match format {
         ImageFormat::Png => {
             let level = match options.compression {
                 PngCompression::Fast => CompressionType::Fast,
@@ -134,10 +172,20 @@ pub fn save_photo_with(photo: &Photo, path: impl AsRef<Path>, options: &SaveOpti
             let encoder = PngEncoder::new_with_quality(file, level, FilterType::Adaptive);
             encode(photo, format, encoder)
         }
-        ImageFormat::Jpeg => encode(photo, format, JpegEncoder::new_with_quality(file, quality)),
+        ImageFormat::Jpeg => {
+            encode(photo, format, JpegEncoder::new_with_quality(file, options.quality))
+        }
         ImageFormat::WebP => encode(photo, format, WebPEncoder::new_lossless(file)),
         ImageFormat::Tiff => encode(photo, format, TiffEncoder::new(file)),
         _ => encode(photo, format, BmpEncoder::new(file)),
+    };
+    // The first line of an encoding error names the format alone; the reason is its cause.
+    encoded.map_err(|error| match error {
+        ImageError::Encoding(error) => match error.source() {
+            Some(reason) => format!("{format:?} encoder: {reason}").into(),
+            None => error.into(),
+        },
+        other => other.into(),
     })
 }
 
