@@ -9,6 +9,7 @@ mod common;
 
 use clap::Parser;
 use common::Result;
+use common::training::{Follower, Following};
 use sci_burn::image::{DynamicImage, GenericImage};
 use sci_burn::photo::find_photos;
 use sci_burn::train::{FineTuningConfig, OptimizerConfig, SamplingConfig, fine_tune};
@@ -63,13 +64,19 @@ fn run(options: &Options) -> Result<()> {
         .with_optimizer(OptimizerConfig::new().with_learning_rate(options.lr))
         .with_sampling(SamplingConfig::new().with_crop(options.crop))
         .with_seed(options.seed);
-    let tuned = fine_tune(
-        estimator.clone(),
-        &options.photos,
-        &config,
-        &device,
-        &common::training::watch(),
-    )?;
+    let follower = Follower::new(Following::default())?;
+    let tuned =
+        fine_tune(estimator.clone(), &options.photos, &config, &device, &follower.monitor());
+    follower.finish()?;
+    let tuned = tuned?;
+    if tuned.interrupted {
+        common::say(format_args!(
+            "interrupted after {} steps, whose weights are kept; to continue from them, pass them \
+             as --weights",
+            tuned.steps
+        ));
+    }
+    let tuned = tuned.estimator;
     tuned.save(&options.output)?;
     common::say(options.output.display());
 

@@ -9,9 +9,10 @@ mod common;
 
 use clap::Parser;
 use common::Result;
+use common::training::{Follower, Following};
 use sci_burn::burn::train::ExecutionStrategy;
-use sci_burn::open_device;
-use sci_burn::train::{Darken, EpochMetrics, Run, TrainingConfig, Watch, train};
+use sci_burn::train::{Darken, EpochMetrics, Run, TrainingConfig, train};
+use sci_burn::{Error, open_device};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,6 +31,12 @@ struct Options {
     /// Go on with the run in that folder.
     #[arg(long)]
     resume: bool,
+    /// With --resume: continue from the checkpoint of this epoch, and drop later ones.
+    #[arg(long, value_name = "N", requires = "resume")]
+    from_epoch: Option<usize>,
+    /// Do not draw previews into the run's folder.
+    #[arg(long)]
+    no_previews: bool,
     /// Settings from a file, such as another run's config.json; options given here come on top.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -76,16 +83,32 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let config = config(options)?;
     let device = open_device(&options.device)?;
-    let run = match options.resume {
-        true => Run::Resume(options.out.clone()),
-        false => Run::New(options.out.clone()),
+    let run = match (options.resume, options.from_epoch) {
+        (true, Some(epoch)) => Run::resume(&options.out).from_epoch(epoch),
+        (true, None) => Run::resume(&options.out),
+        (false, _) => Run::new(&options.out),
     };
-    let trained = train(&config, &run, ExecutionStrategy::SingleDevice(device), &watch(options))?;
-    let Some(trained) = trained else {
-        common::say("ended; --resume goes on");
+    let follower = Follower::new(Following {
+        previews: (!options.no_previews).then(|| options.out.clone()),
+        target: config.stop_at_luminance,
+        quiet: dashboard(options),
+    })?;
+    let monitor = follower.monitor();
+    #[cfg(feature = "tui")]
+    let monitor = if dashboard(options) { monitor.with_dashboard() } else { monitor };
+    let trained = train(&config, &run, ExecutionStrategy::SingleDevice(device), &monitor);
+    let followed = follower.finish();
+    let trained = trained.map_err(hint)?;
+    followed?;
+    if trained.interrupted {
+        common::say("interrupted; --resume continues from the last completed epoch");
+        return Ok(());
+    }
+    let Some(metrics) = trained.metrics else {
+        common::say(options.out.join("model.safetensors").display());
         return Ok(());
     };
-    let EpochMetrics { epoch, luminance, clipped, .. } = trained.metrics;
+    let EpochMetrics { epoch, luminance, clipped, .. } = metrics;
     common::say(format_args!(
         "{}: from epoch {epoch}, mean luminance {luminance:.3}, {:.2} % clipped",
         options.out.join("model.safetensors").display(),
@@ -94,11 +117,23 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn watch(options: &Options) -> Watch {
-    match options {
-        #[cfg(feature = "tui")]
-        Options { tui: true, .. } => Watch::Dashboard,
-        _ => common::training::watch(),
+/// Whether Burn's dashboard is shown.
+#[cfg_attr(not(feature = "tui"), expect(unused_variables))]
+fn dashboard(options: &Options) -> bool {
+    #[cfg(feature = "tui")]
+    return options.tui;
+    #[cfg(not(feature = "tui"))]
+    false
+}
+
+/// Adds the option that helps.
+fn hint(error: Error) -> common::Failure {
+    match error {
+        Error::RunExists { .. } => format!("{error} (--resume continues it)").into(),
+        Error::NotFinite { checkpoint: Some(_), .. } => {
+            format!("{error} (--resume --from-epoch N continues from a checkpoint)").into()
+        }
+        error => error.into(),
     }
 }
 

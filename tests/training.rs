@@ -1,4 +1,4 @@
-//! Whole trainings: broken off and resumed, on one device and on two, on data that is good and bad.
+//! Whole trainings: interrupted and resumed, on one device and on two, on data that is good and bad.
 
 mod common;
 
@@ -7,9 +7,10 @@ use image::{DynamicImage, Rgb, RgbImage};
 use sci_burn::Error;
 use sci_burn::model::{IlluminationEstimatorConfig, SciCascadeConfig};
 use sci_burn::train::{
-    Darken, FineTuningConfig, Run, SamplingConfig, TrainingConfig, TrainingEvent, Watch, fine_tune,
-    train,
+    Darken, FineTuningConfig, Monitor, Run, SamplingConfig, TrainingConfig, TrainingEvent,
+    fine_tune, train,
 };
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
@@ -41,22 +42,23 @@ fn one_device() -> ExecutionStrategy {
 }
 
 fn run(config: &TrainingConfig, run: &Run) -> sci_burn::Result<()> {
-    train(config, run, one_device(), &Watch::Silent).map(|trained| assert!(trained.is_some()))
+    train(config, run, one_device(), &Monitor::silent())
+        .map(|trained| assert!(!trained.interrupted))
 }
 
 fn bytes(run: &Path, name: &str) -> Vec<u8> {
     std::fs::read(run.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-const BROKEN_OFF: &str = "SCI_TEST_BROKEN_OFF";
+const KILLED: &str = "SCI_TEST_KILLED";
 
-/// Not a test by itself: the process in which the next one breaks a training off.
+/// Not a test by itself: the process in which the next one kills a training.
 #[test]
 #[ignore = "is run by another test"]
 fn a_training_that_dies() {
-    let Some(folder) = std::env::var_os(BROKEN_OFF).map(PathBuf::from) else { return };
+    let Some(folder) = std::env::var_os(KILLED).map(PathBuf::from) else { return };
     let steps = Mutex::new(0);
-    let watch = Watch::events(move |event| {
+    let monitor = Monitor::new(move |event| {
         if let TrainingEvent::Step { .. } = event {
             *steps.lock().unwrap() += 1;
             if *steps.lock().unwrap() == 11 {
@@ -64,9 +66,10 @@ fn a_training_that_dies() {
                 std::process::abort();
             }
         }
+        ControlFlow::Continue(())
     });
     let config = config(&folder.join("photos"));
-    train(&config, &Run::New(folder.join("run")), one_device(), &watch).unwrap();
+    train(&config, &Run::New(folder.join("run")), one_device(), &monitor).unwrap();
 }
 
 #[test]
@@ -76,10 +79,10 @@ fn a_run_that_was_killed_ends_as_if_it_had_not_been() {
     std::fs::rename(photos.path(), folder.path().join("photos")).unwrap();
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "a_training_that_dies"])
-        .env(BROKEN_OFF, folder.path())
+        .env(KILLED, folder.path())
         .output()
         .unwrap();
-    assert!(!child.status.success(), "the training ended before it was broken off");
+    assert!(!child.status.success(), "the training ended before it was killed");
 
     let config = config(&folder.path().join("photos"));
     let killed = folder.path().join("run");
@@ -87,16 +90,12 @@ fn a_run_that_was_killed_ends_as_if_it_had_not_been() {
     assert!(!killed.join("model.bpk").exists());
     // As if it had died while this checkpoint was written.
     std::fs::remove_file(killed.join("checkpoint/optim-2.bpk")).unwrap();
-    run(&config, &Run::Resume(killed.clone())).unwrap();
+    run(&config, &Run::resume(killed.clone())).unwrap();
 
     let whole = folder.path().join("whole");
     run(&config, &Run::New(whole.clone())).unwrap();
     for name in ["model.safetensors", "estimator.safetensors", "metrics.csv", "config.json"] {
         assert_eq!(bytes(&killed, name), bytes(&whole, name), "{name}");
-    }
-    for epoch in 1..=5 {
-        let name = format!("previews/epoch-{epoch:03}.png");
-        assert_eq!(bytes(&killed, &name), bytes(&whole, &name), "{name}");
     }
 }
 
@@ -107,13 +106,13 @@ fn a_finished_run_goes_on_for_longer() {
     let [longer, whole] = ["longer", "whole"].map(|name| folder.path().join(name));
     let config = config(photos.path());
     run(&config.clone().with_epochs(2), &Run::New(longer.clone())).unwrap();
-    run(&config.clone().with_epochs(4), &Run::Resume(longer.clone())).unwrap();
+    run(&config.clone().with_epochs(4), &Run::resume(longer.clone())).unwrap();
     run(&config.clone().with_epochs(4), &Run::New(whole.clone())).unwrap();
     for name in ["model.safetensors", "metrics.csv", "config.json"] {
         assert_eq!(bytes(&longer, name), bytes(&whole, name), "{name}");
     }
     // Nothing is left to do.
-    run(&config.with_epochs(4), &Run::Resume(longer.clone())).unwrap();
+    run(&config.with_epochs(4), &Run::resume(longer.clone())).unwrap();
     assert_eq!(bytes(&longer, "model.safetensors"), bytes(&whole, "model.safetensors"));
 }
 
@@ -130,9 +129,9 @@ fn the_folder_of_another_run_is_left_alone() {
     let message = refused(&config, Run::New(path.clone()));
     assert!(message.contains("holds a run already"), "{message}");
     let other = config.clone().with_seed(12).with_epochs(3);
-    let message = refused(&other, Run::Resume(path.clone()));
+    let message = refused(&other, Run::resume(path.clone()));
     assert!(message.ends_with("is a run with `seed` 11, not 12"), "{message}");
-    let message = refused(&config, Run::Resume(folder.path().join("none")));
+    let message = refused(&config, Run::resume(folder.path().join("none")));
     assert!(message.contains("none/config.json"), "{message}");
     let message = refused(&config, Run::New(photos.path().to_owned()));
     assert!(message.contains("not empty"), "{message}");
@@ -148,7 +147,7 @@ fn a_run_inside_its_data_is_no_data() {
     let config = config(photos.path());
     run(&config.clone().with_epochs(3), &Run::New(outside.clone())).unwrap();
     run(&config.clone().with_epochs(1), &Run::New(inside.clone())).unwrap();
-    run(&config.with_epochs(3), &Run::Resume(inside.clone())).unwrap();
+    run(&config.with_epochs(3), &Run::resume(inside.clone())).unwrap();
     assert_eq!(bytes(&inside, "metrics.csv"), bytes(&outside, "metrics.csv"));
 }
 
@@ -160,7 +159,7 @@ fn what_would_make_it_another_run_is_refused() {
     let config = config(photos.path()).with_epochs(2);
     run(&config, &Run::New(path.clone())).unwrap();
     let refused =
-        |config: &TrainingConfig| run(config, &Run::Resume(path.clone())).unwrap_err().to_string();
+        |config: &TrainingConfig| run(config, &Run::resume(path.clone())).unwrap_err().to_string();
     let message = refused(&config.clone().with_epochs(1));
     assert_eq!(message, "setting `epochs`: is 1, but 2 are done");
     picture(9).save(photos.path().join("new.png")).unwrap();
@@ -176,7 +175,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     let config = config(photos.path());
     run(&config.clone().with_epochs(3), &Run::New(damaged.clone())).unwrap();
     std::fs::write(damaged.join("checkpoint/optim-3.bpk"), b"").unwrap();
-    run(&config.clone().with_epochs(4), &Run::Resume(damaged.clone())).unwrap();
+    run(&config.clone().with_epochs(4), &Run::resume(damaged.clone())).unwrap();
     run(&config.with_epochs(4), &Run::New(whole.clone())).unwrap();
     assert_eq!(bytes(&damaged, "model.safetensors"), bytes(&whole, "model.safetensors"));
 }
@@ -205,13 +204,14 @@ fn what_cannot_be_read_is_named_once_and_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let left_out = Arc::new(Mutex::new(Vec::new()));
     let names = left_out.clone();
-    let watch = Watch::events(move |event| {
+    let monitor = Monitor::new(move |event| {
         if let TrainingEvent::LeftOut(Error::Read { path, .. }) = event {
             names.lock().unwrap().push(path.file_name().unwrap().to_owned());
         }
+        ControlFlow::Continue(())
     });
     let run = Run::New(folder.path().join("run"));
-    train(&config(photos.path()), &run, one_device(), &watch).unwrap();
+    train(&config(photos.path()), &run, one_device(), &monitor).unwrap();
     let mut left_out = left_out.lock().unwrap().clone();
     left_out.sort();
     assert_eq!(left_out, ["cut.png", "text.jpg"]);
@@ -232,12 +232,12 @@ fn two_devices_make_the_step_of_one_with_the_mean_gradient() {
     };
     let folder = tempfile::tempdir().unwrap();
     let runs = ["one", "two", "sharded"].map(|name| Run::New(folder.path().join(name)));
-    let weights = |trained: Option<sci_burn::train::Trained>| {
-        let weight = trained.unwrap().cascade.calibrator.block_conv_2.weight.val();
+    let weights = |trained: sci_burn::train::Trained| {
+        let weight = trained.cascade.calibrator.block_conv_2.weight.val();
         weight.try_into_vec_as::<f32>().unwrap()
     };
     let train = |photos: &Path, run, devices| {
-        weights(train(&whole(photos), run, devices, &Watch::Silent).unwrap())
+        weights(train(&whole(photos), run, devices, &Monitor::silent()).unwrap())
     };
     let one = train(once.path(), &runs[0], one_device());
     let optims = [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded];
@@ -281,11 +281,11 @@ fn the_result_is_the_checkpoint_closest_to_the_luminance_asked_for() {
 
     let stopped = Run::New(folder.path().join("stopped"));
     let config = config.with_stop_at_luminance(Some(target));
-    let trained = train(&config, &stopped, one_device(), &Watch::Silent).unwrap().unwrap();
+    let trained = train(&config, &stopped, one_device(), &Monitor::silent()).unwrap();
     let distance = |luminance: &f64| (luminance - target).abs();
     let best = rows()[..reached].iter().map(distance).fold(1.0, f64::min);
     assert_eq!(csv_column(&folder.path().join("stopped"), "luminance").len(), reached);
-    assert_eq!(distance(&trained.metrics.luminance), best);
+    assert_eq!(distance(&trained.metrics.unwrap().luminance), best);
 }
 
 fn csv_column(run: &Path, name: &str) -> Vec<f64> {
@@ -310,13 +310,14 @@ fn batches_of_crops() {
     let folder = tempfile::tempdir().unwrap();
     let steps = Arc::new(Mutex::new(Vec::new()));
     let told = steps.clone();
-    let watch = Watch::events(move |event| {
+    let monitor = Monitor::new(move |event| {
         if let TrainingEvent::Step { photos, .. } = event {
             told.lock().unwrap().push(photos);
         }
+        ControlFlow::Continue(())
     });
     let config = config(photos.path()).with_batch_size(2).with_epochs(2);
-    train(&config, &Run::New(folder.path().join("run")), one_device(), &watch).unwrap();
+    train(&config, &Run::New(folder.path().join("run")), one_device(), &monitor).unwrap();
     assert_eq!(*steps.lock().unwrap(), [2, 4, 5, 2, 4, 5]);
 }
 
@@ -327,21 +328,144 @@ fn fine_tuning_lowers_the_loss() {
     let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
     let losses = Arc::new(Mutex::new(Vec::new()));
     let told = losses.clone();
-    let watch = Watch::events(move |event| {
+    let monitor = Monitor::new(move |event| {
         if let TrainingEvent::Step { loss, .. } = event {
             told.lock().unwrap().push(loss);
         }
+        ControlFlow::Continue(())
     });
     let photo = photos.path().join("0.png");
-    let tuned = fine_tune(estimator, photo, &FineTuningConfig::new(), &device, &watch).unwrap();
+    let tuned = fine_tune(estimator, photo, &FineTuningConfig::new(), &device, &monitor).unwrap();
     let losses = losses.lock().unwrap();
     assert_eq!(losses.len(), 100);
     assert!(losses[99] < 0.9 * losses[0], "{} {}", losses[0], losses[99]);
     let path = photos.path().join("tuned.safetensors");
-    tuned.save(&path).unwrap();
+    tuned.estimator.save(&path).unwrap();
     IlluminationEstimatorConfig::new().load(&path, &device).unwrap();
     // An estimator of a cascade can be tuned as well.
     let cascade = SciCascadeConfig::new().init(&device).unwrap();
     let config = FineTuningConfig::new().with_steps(1);
-    fine_tune(cascade.estimator, photos.path(), &config, &device, &Watch::Silent).unwrap();
+    fine_tune(cascade.estimator, photos.path(), &config, &device, &Monitor::silent()).unwrap();
+}
+
+/// Stops a training at the event that a function chooses.
+fn stop_at(chosen: impl Fn(&TrainingEvent) -> bool + Send + Sync + 'static) -> Monitor {
+    Monitor::new(move |event| match chosen(&event) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+}
+
+#[test]
+fn a_training_can_be_stopped_and_returns_the_last_completed_epoch() {
+    let photos = photos(3);
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(photos.path());
+    let [stopped, whole] = ["stopped", "whole"].map(|name| folder.path().join(name));
+    let monitor = stop_at(|event| matches!(event, TrainingEvent::Started { .. }));
+    let trained = train(&config, &Run::new(&stopped), one_device(), &monitor).unwrap();
+    assert!(trained.interrupted && trained.metrics.is_none());
+
+    // No epoch was completed: a new run may begin there.
+    let monitor = stop_at(
+        |event| matches!(event, TrainingEvent::Epoch { metrics, .. } if metrics.epoch == 2),
+    );
+    let trained = train(&config, &Run::new(&stopped), one_device(), &monitor).unwrap();
+    assert!(trained.interrupted && trained.metrics.unwrap().epoch == 2);
+    assert!(stopped.join("checkpoint/model-2.bpk").exists() && !stopped.join("model.bpk").exists());
+
+    run(&config, &Run::resume(&stopped)).unwrap();
+    run(&config, &Run::new(&whole)).unwrap();
+    assert_eq!(bytes(&stopped, "model.safetensors"), bytes(&whole, "model.safetensors"));
+    run(&config, &Run::resume(&stopped).from_epoch(4)).unwrap();
+    assert_eq!(bytes(&stopped, "metrics.csv"), bytes(&whole, "metrics.csv"));
+    let error = run(&config, &Run::resume(&stopped).from_epoch(1)).unwrap_err();
+    assert!(error.to_string().contains("no checkpoint of epoch 1"), "{error}");
+}
+
+#[test]
+fn a_lost_table_does_not_block_a_run() {
+    let photos = photos(2);
+    let folder = tempfile::tempdir().unwrap();
+    let [lost, whole] = ["lost", "whole"].map(|name| folder.path().join(name));
+    let config = config(photos.path());
+    run(&config.clone().with_epochs(2), &Run::new(&lost)).unwrap();
+    let table = bytes(&lost, "metrics.csv");
+    std::fs::write(lost.join("metrics.csv"), &table[..table.len() - 30]).unwrap();
+    run(&config.clone().with_epochs(3), &Run::resume(&lost)).unwrap();
+    std::fs::remove_file(lost.join("metrics.csv")).unwrap();
+    run(&config, &Run::resume(&lost)).unwrap();
+    run(&config, &Run::new(&whole)).unwrap();
+    assert_eq!(bytes(&lost, "model.safetensors"), bytes(&whole, "model.safetensors"));
+}
+
+#[test]
+fn a_foreign_file_named_lock_is_left_alone() {
+    let photos = photos(2);
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["lock", "sci-burn.lock"] {
+        let path = folder.path().join(name).join("folder");
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join(name), b"mine").unwrap();
+        run(&config(photos.path()), &Run::new(&path)).unwrap_err();
+        assert_eq!(bytes(&path, name), b"mine");
+    }
+}
+
+#[test]
+fn devices_make_equal_steps_when_a_photograph_becomes_unreadable() {
+    let photos = photos(2);
+    let folder = tempfile::tempdir().unwrap();
+    let cut = photos.path().join("1.png");
+    let monitor = Monitor::new(move |event| {
+        if let TrainingEvent::Started { .. } = event {
+            let whole = std::fs::read(&cut).unwrap();
+            std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    let optim = MultiDeviceOptim::OptimMainDevice;
+    let devices = ExecutionStrategy::multi(vec![common::cpu(), common::cpu()], optim);
+    let run = Run::new(folder.path().join("run"));
+    let trained = train(&config(photos.path()), &run, devices, &monitor).unwrap();
+    assert!(!trained.interrupted);
+}
+
+#[test]
+fn photographs_in_floating_point_are_left_out() {
+    let photos = photos(1);
+    picture(1).to_rgb32f().save(photos.path().join("float.tiff")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let left_out = Arc::new(Mutex::new(Vec::new()));
+    let told = left_out.clone();
+    let monitor = Monitor::new(move |event| {
+        if let TrainingEvent::LeftOut(error) = event {
+            told.lock().unwrap().push(error.to_string());
+        }
+        ControlFlow::Continue(())
+    });
+    let run = Run::new(folder.path().join("run"));
+    train(&config(photos.path()), &run, one_device(), &monitor).unwrap();
+    let left_out = left_out.lock().unwrap();
+    assert!(left_out.len() == 1 && left_out[0].contains("Rgb32F"), "{left_out:?}");
+}
+
+#[test]
+fn fine_tuning_decodes_its_photograph_once_and_can_be_stopped() {
+    let photos = photos(1);
+    let photo = photos.path().join("0.png");
+    let gone = photo.clone();
+    let monitor = Monitor::new(move |event| match event {
+        TrainingEvent::Started { .. } => {
+            std::fs::remove_file(&gone).unwrap();
+            ControlFlow::Continue(())
+        }
+        TrainingEvent::Step { photos: 3, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    let device = common::cpu();
+    let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
+    let config = FineTuningConfig::new();
+    let tuned = fine_tune(estimator, photo, &config, &device, &monitor).unwrap();
+    assert!(tuned.interrupted && tuned.steps == 3);
 }

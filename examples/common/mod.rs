@@ -1,7 +1,11 @@
 //! What the examples share: how they show their progress, end, and read options.
 #![allow(dead_code, reason = "each example uses a part")]
 
+#[cfg(feature = "train")]
+pub mod canvas;
 pub mod classical;
+#[cfg(feature = "train")]
+pub mod preview;
 #[cfg(feature = "train")]
 pub mod training;
 

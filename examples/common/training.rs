@@ -1,22 +1,84 @@
-//! How a training shows its progress.
+//! Following a training: its progress, its previews and Ctrl-C.
 
-use super::{say, style};
+use super::{Failure, Result, preview, say, style};
 use indicatif::ProgressBar;
-use sci_burn::train::{EpochMetrics, TrainingEvent, Watch};
+use sci_burn::image::DynamicImage;
+use sci_burn::save_photo;
+use sci_burn::train::{EpochMetrics, Monitor, Preview, TrainingEvent};
 use std::io::{IsTerminal, stderr};
-use std::sync::Mutex;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// A bar in a terminal, elsewhere a line for each epoch.
-pub fn watch() -> Watch {
-    let progress = Mutex::new(Progress::default());
-    Watch::events(move |event| progress.lock().unwrap().tell(event))
+/// How a training is followed.
+#[derive(Default)]
+pub struct Following {
+    /// The run's folder, where previews are to be drawn into it.
+    pub previews: Option<PathBuf>,
+    /// The luminance that the curve of the previews marks.
+    pub target: Option<f64>,
+    /// Whether a dashboard has the terminal, so that nothing may be printed until the end.
+    pub quiet: bool,
 }
+
+/// Follows a training: with a bar in a terminal, elsewhere with a line for each epoch.
+pub struct Follower(Arc<Mutex<Progress>>);
+
+impl Follower {
+    /// The first Ctrl-C stops the training, the second one ends the process.
+    pub fn new(following: Following) -> Result<Self> {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        })?;
+        let progress = Progress { following, stop: Some(&STOP), ..Progress::default() };
+        Ok(Self(Arc::new(Mutex::new(progress))))
+    }
+
+    /// The monitor for the training.
+    pub fn monitor(&self) -> Monitor {
+        let progress = self.0.clone();
+        let previews = self.0.lock().unwrap().following.previews.is_some();
+        Monitor::new(move |event| progress.lock().unwrap().tell(event)).with_previews(if previews {
+            PREVIEWS
+        } else {
+            0
+        })
+    }
+
+    /// Ends the display, and returns what went wrong in it.
+    pub fn finish(self) -> Result<()> {
+        let mut progress = self.0.lock().unwrap();
+        if let Some(bar) = progress.bar.take() {
+            bar.finish_and_clear();
+        }
+        progress.following.quiet = false;
+        for line in std::mem::take(&mut progress.later) {
+            eprintln!("{line}");
+        }
+        progress.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+/// The number of photographs in a preview.
+const PREVIEWS: usize = 4;
 
 #[derive(Default)]
 struct Progress {
+    following: Following,
+    /// Whether Ctrl-C was pressed.
+    stop: Option<&'static AtomicBool>,
+    /// What ended the training from here.
+    failure: Option<Failure>,
+    /// Messages to be printed when the terminal is free.
+    later: Vec<String>,
+    history: Vec<EpochMetrics>,
     bar: Option<ProgressBar>,
-    /// Photographs an epoch.
+    /// The number of photographs in each epoch.
     photos: usize,
     epoch: usize,
     epochs: usize,
@@ -25,13 +87,21 @@ struct Progress {
 }
 
 impl Progress {
-    fn tell(&mut self, event: TrainingEvent) {
+    fn tell(&mut self, event: TrainingEvent) -> ControlFlow<()> {
         match event {
-            TrainingEvent::LeftOut(error) => self.print(&format!("left out: {error}")),
-            TrainingEvent::Started { epoch, epochs, photos } => {
+            TrainingEvent::LeftOut(error) => self.print(format!("left out: {error}")),
+            TrainingEvent::MetricsLost { path, epochs, .. } => {
+                let path = path.display();
+                self.print(format!("{path}: the metrics of {} epochs are lost", epochs.len()));
+            }
+            TrainingEvent::Started { epoch, epochs, photos, history, .. } => {
                 (self.epoch, self.epochs, self.photos) = (epoch, epochs, photos);
+                self.history = history;
                 self.epoch_began = Some(Instant::now());
-                if stderr().is_terminal() {
+                if let Some(run) = &self.following.previews {
+                    remove_previews(run, epoch);
+                }
+                if stderr().is_terminal() && !self.following.quiet {
                     let bar = ProgressBar::new((epochs * photos) as u64);
                     bar.set_style(style("{prefix} {bar:20} {msg}, {rate} images/s, {eta} left"));
                     bar.set_position(((epoch - 1) * photos) as u64);
@@ -39,10 +109,31 @@ impl Progress {
                     self.bar = Some(bar);
                 }
             }
-            TrainingEvent::Step { photos, loss } => self.step(photos, loss),
-            TrainingEvent::Epoch(metrics) => self.epoch(&metrics),
+            TrainingEvent::Step { photos, loss, .. } => self.step(photos, loss),
+            TrainingEvent::Epoch { metrics, previews, .. } => {
+                self.epoch(&metrics);
+                self.history.push(metrics);
+                if let Err(error) = self.draw(metrics.epoch, &previews) {
+                    self.failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
             _ => {}
         }
+        match self.stop.is_some_and(|stop| stop.load(Ordering::SeqCst)) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Draws the preview of an epoch into the run's folder.
+    fn draw(&self, epoch: usize, previews: &[Arc<Preview>]) -> Result<()> {
+        let Some(run) = &self.following.previews else { return Ok(()) };
+        let folder = run.join("previews");
+        std::fs::create_dir_all(&folder).map_err(|error| super::unwritable(&folder, error))?;
+        let picture = preview::draw(previews, &self.history, self.following.target);
+        let path = folder.join(format!("epoch-{epoch:03}.png"));
+        Ok(save_photo(&DynamicImage::from(picture).into(), path)?)
     }
 
     fn step(&self, photos: usize, loss: f64) {
@@ -61,7 +152,7 @@ impl Progress {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) {
-        if self.bar.is_none() {
+        if self.bar.is_none() && !self.following.quiet {
             let seconds = self.epoch_began.map_or(0.0, |began| began.elapsed().as_secs_f64());
             say(format_args!(
                 "epoch {}/{}: loss {:.4}, gradient {:.3}, luminance {:.3}, clipped {:.2} %, color \
@@ -82,18 +173,23 @@ impl Progress {
     }
 
     /// Above the bar, if there is one.
-    fn print(&self, line: &str) {
+    fn print(&mut self, line: String) {
         match &self.bar {
+            _ if self.following.quiet => self.later.push(line),
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
         }
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+/// Removes previews of epochs that a resumed run makes again.
+fn remove_previews(run: &Path, first: usize) {
+    for entry in std::fs::read_dir(run.join("previews")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let epoch = name.strip_prefix("epoch-").and_then(|name| name.strip_suffix(".png"));
+        if epoch.and_then(|epoch| epoch.parse().ok()).is_some_and(|epoch: usize| epoch >= first) {
+            std::fs::remove_file(entry.path()).ok();
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::data::{Darken, SamplingConfig};
-use super::step::OptimizerConfig;
+use super::optimizer::OptimizerConfig;
 use crate::error::{Error, Result, brief};
 use crate::loss::SciLossConfig;
 use crate::model::SciCascadeConfig;
@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Every setting of a training; [`train`](crate::train::train()) runs it. The defaults are the published ones.
+/// Configuration of [`train`](crate::train::train()). The defaults are the published ones.
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TrainingConfig {
     /// The folder of dark photographs, subfolders included.
     pub data: PathBuf,
-    /// The folder of photographs to judge the training by. Without it some of `data` are.
+    /// The folder of validation photographs. By default, up to 16 of `data` are used.
     pub validation: Option<PathBuf>,
     /// The model.
     #[config(default = "SciCascadeConfig::new()")]
@@ -24,32 +25,33 @@ pub struct TrainingConfig {
     /// The optimizer.
     #[config(default = "OptimizerConfig::new()")]
     pub optimizer: OptimizerConfig,
-    /// What is taken of each photograph.
+    /// What is used of each photograph.
     #[config(default = "SamplingConfig::new()")]
     pub sampling: SamplingConfig,
-    /// Photographs a step, on each device. At least 1; above 1 only with a crop.
+    /// Number of photographs in each step, on each device. At least 1; above 1 only with a crop, and
+    /// at most 2³⁰ pixels in all.
     #[config(default = 1)]
     pub batch_size: usize,
-    /// How often to go through all photographs. At least 1. How bright the results are depends on
-    /// it: the authors' checkpoints stopped after 500 to 1000 steps.
+    /// Number of passes over all photographs. At least 1, below 2³². It determines how bright the
+    /// results are: the authors' checkpoints are from after 500 to 1000 steps.
     #[config(default = 100)]
     pub epochs: usize,
     /// The mean luminance of the enhanced validation photographs, in `(0, 1)`, at which the training
-    /// ends; the checkpoint that comes closest to it is its result.
+    /// ends. Its result is the checkpoint that comes closest to it.
     pub stop_at_luminance: Option<f64>,
-    /// Decides the initial weights, the order of the photographs and the places of the crops. Below
-    /// 2⁵³.
+    /// Determines the initial weights, the order of the photographs and the places of the crops.
+    /// Below 2⁵³.
     #[config(default = 0)]
     pub seed: u64,
 }
 
 impl TrainingConfig {
-    /// Reads a configuration from a JSON file, such as a run's `config.json`. What the file leaves
-    /// out has its default.
+    /// Reads a configuration from a JSON file, such as a run's `config.json`. Settings that the file
+    /// does not have get their defaults.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], or [`Error::Malformed`] where it is no JSON or has a setting that does not
+    /// [`Error::Read`], or [`Error::Malformed`] where it is not JSON or has a setting that does not
     /// exist or has another type.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -60,7 +62,7 @@ impl TrainingConfig {
     fn parse(text: &str) -> Result<Self, String> {
         let given: Value = serde_json::from_str(text).map_err(brief)?;
         if !given.is_object() {
-            return Err("it is no object with settings".to_owned());
+            return Err("it is not an object with settings".to_owned());
         }
         let mut settings = to_value(&Self::new(PathBuf::new()));
         if given.pointer("/sampling/darken").is_some_and(Value::is_object) {
@@ -81,20 +83,35 @@ impl TrainingConfig {
         crate::file::write(path.as_ref(), format!("{text}\n").as_bytes())
     }
 
+    /// Refuses settings that are out of range. Those of the model are checked when it is made.
     pub(super) fn check(&self) -> Result<()> {
-        let refused =
-            |setting, reason: &str| Err(Error::Setting { setting, reason: reason.to_owned() });
+        let refused = |setting, reason: &str| Err(Error::setting(setting, reason));
         if self.data.as_os_str().is_empty() {
             return refused("data", "is missing, must be a folder of photographs");
         }
-        if self.epochs == 0 {
-            return refused("epochs", "is 0, must be at least 1");
+        if self.epochs == 0 || self.epochs >= MAX_EPOCHS {
+            let reason = format!("is {}, must be at least 1 and below {MAX_EPOCHS}", self.epochs);
+            return refused("epochs", &reason);
         }
         if self.batch_size == 0 {
             return refused("batch_size", "is 0, must be at least 1");
         }
-        if self.batch_size > 1 && self.sampling.crop.is_none() {
-            return refused("batch_size", "above 1 needs `crop`, since photographs differ in size");
+        self.sampling.check()?;
+        self.optimizer.check()?;
+        self.loss.init()?;
+        match self.sampling.crop {
+            None if self.batch_size > 1 => {
+                let reason = "above 1 needs `crop`, since photographs differ in size";
+                return refused("batch_size", reason);
+            }
+            Some([width, height]) if self.batch_size > MAX_PIXELS / (width * height) => {
+                let reason = format!(
+                    "is {}: so many crops of {width}×{height} have more than {MAX_PIXELS} pixels",
+                    self.batch_size
+                );
+                return refused("batch_size", &reason);
+            }
+            _ => {}
         }
         if self.seed >= 1 << 53 {
             return refused("seed", "must be below 9007199254740992");
@@ -107,8 +124,8 @@ impl TrainingConfig {
         }
     }
 
-    /// The first setting, and its values here and there, that makes `other` another training. Going
-    /// on for longer makes it none.
+    /// The first setting in which `other` differs, and its value in both. The number of epochs may
+    /// differ: a run can be continued for longer.
     pub(super) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let plain = |path: &PathBuf| path.components().collect::<PathBuf>();
         let comparable = |config: &Self| Self {
@@ -121,11 +138,17 @@ impl TrainingConfig {
     }
 }
 
+/// The generator of random numbers has 32 bits for the epoch.
+const MAX_EPOCHS: usize = 1 << 32;
+
+/// The most pixels of a batch: 12 GiB in 32-bit floating point RGB.
+const MAX_PIXELS: usize = 1 << 30;
+
 fn to_value(config: &impl Serialize) -> Value {
     serde_json::to_value(config).expect("a configuration becomes JSON")
 }
 
-/// Puts every setting of `given` in place of the one in `settings`.
+/// Replaces settings by those in `given`.
 fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String> {
     match (settings, given) {
         (Value::Object(settings), Value::Object(given)) => {
@@ -193,7 +216,7 @@ mod tests {
         assert_eq!(message, "no setting `sampling.darken.iso`");
         let message = refused(r#"{"optimizer": {"learning_rate": "fast"}}"#);
         assert!(message.starts_with("setting `optimizer.learning_rate`"), "{message}");
-        assert!(refused("[1]").contains("no object"));
+        assert!(refused("[1]").contains("not an object"));
         assert!(!refused("{").contains('\n'));
     }
 
@@ -213,6 +236,9 @@ mod tests {
             (config().with_epochs(0), "epochs"),
             (config().with_batch_size(0), "batch_size"),
             (whole.with_batch_size(2), "batch_size"),
+            (config().with_epochs(usize::MAX), "epochs"),
+            (config().with_batch_size(usize::MAX), "batch_size"),
+            (config().with_sampling(SamplingConfig::new().with_crop(Some([1, 1]))), "crop"),
             (config().with_stop_at_luminance(Some(1.5)), "stop_at_luminance"),
             (config().with_seed(u64::MAX), "seed"),
         ] {

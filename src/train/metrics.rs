@@ -1,22 +1,20 @@
-//! What is measured while training, as Burn's engine wants it.
+//! What is measured while training.
 
-use super::watch::Halt;
+use super::data::Origin;
 use crate::error::{Error, Result};
 use crate::metrics::{CLIPPED, LUMINANCE, color_shift};
 use crate::photo::tensor_to_photo;
-use crate::train::data::Origin;
-use burn::tensor::{ExecutionError, Tensor, TensorReadError};
+use burn::tensor::{ExecutionError, Tensor};
 use burn::train::ItemLazy;
-use burn::train::metric::{
-    Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
-    NumericEntry, SerializedEntry,
-};
+use burn::train::metric::Adaptor;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What a training step measures. Sums over the stages, means over the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct StepValues {
     /// What is minimized.
     pub loss: f64,
@@ -29,7 +27,7 @@ pub struct StepValues {
 }
 
 impl StepValues {
-    /// Refuses what is no number, in the name of the photographs.
+    /// Refuses values that are not finite, with an error that names the photographs.
     pub(super) fn check(&self, origin: &Origin) -> Result<()> {
         let what = match (self.loss.is_finite(), self.gradient_norm.is_finite()) {
             (true, true) => return Ok(()),
@@ -48,15 +46,16 @@ impl StepValues {
     }
 }
 
-/// How a photograph comes out, enhanced.
+/// Measurements of an enhanced photograph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PhotoMetrics {
     /// The mean luminance `0.2126 R + 0.7152 G + 0.0722 B` of the enhanced photograph, in `[0, 1]`.
     pub luminance: f64,
     /// The share of its pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
     pub clipped: f64,
-    /// How far the colors have shifted: each channel's mean over the mean of all three, against
-    /// the same of the dark photograph; the largest relative change of the three. 0 is none.
+    /// How far the colors have shifted: the largest relative change, over the three channels, of the
+    /// ratio between a channel's mean and the mean of all three. 0 for no shift.
     pub color_cast: f64,
 }
 
@@ -72,10 +71,60 @@ impl PhotoMetrics {
     }
 }
 
-/// Something made of the few numbers that a device delivers.
+/// What is measured in an epoch: one row of a run's `metrics.csv`. The loss and its parts and the
+/// gradient norm are means over the steps of the epoch, the others are means over the validation
+/// photographs, which are scaled down to at most 640 pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EpochMetrics {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// What is minimized, summed over the stages.
+    pub loss: f64,
+    /// The fidelity, without its weight, summed over the stages.
+    pub fidelity: f64,
+    /// The smoothness, summed over the stages.
+    pub smoothness: f64,
+    /// The norm of the gradient over all parameters, before it is clipped.
+    pub gradient_norm: f64,
+    /// The mean luminance of the enhanced photographs, in `[0, 1]`.
+    pub luminance: f64,
+    /// The share of their pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
+    pub clipped: f64,
+    /// How far their colors have shifted, as a relative change; see [`PhotoMetrics`].
+    pub color_cast: f64,
+}
+
+/// The names of the metrics, which Burn's engine knows them by.
+pub(super) mod column {
+    pub(in crate::train) const LOSS: &str = "Loss";
+    pub(in crate::train) const FIDELITY: &str = "Fidelity";
+    pub(in crate::train) const SMOOTHNESS: &str = "Smoothness";
+    pub(in crate::train) const GRADIENT_NORM: &str = "Gradient norm";
+    pub(in crate::train) const LUMINANCE: &str = "Luminance";
+    pub(in crate::train) const CLIPPED: &str = "Clipped";
+    pub(in crate::train) const COLOR_CAST: &str = "Color cast";
+}
+
+impl EpochMetrics {
+    pub(super) fn named(&mut self, name: &str) -> Option<&mut f64> {
+        Some(match name {
+            column::LOSS => &mut self.loss,
+            column::FIDELITY => &mut self.fidelity,
+            column::SMOOTHNESS => &mut self.smoothness,
+            column::GRADIENT_NORM => &mut self.gradient_norm,
+            column::LUMINANCE => &mut self.luminance,
+            column::CLIPPED => &mut self.clipped,
+            column::COLOR_CAST => &mut self.color_cast,
+            _ => return None,
+        })
+    }
+}
+
+/// A value that is computed on a device as a short tensor.
 pub trait Measurable: Copy + Send + 'static {
-    /// The value, from as many numbers as its own code put into a tensor.
-    #[doc(hidden)]
+    /// Converts the elements of the tensor.
     fn from_values(values: &[f64]) -> Self;
 }
 
@@ -96,24 +145,36 @@ impl Measurable for PhotoMetrics {
     }
 }
 
-/// A value that the device may still be computing. Burn's engine waits for it beside the training.
+/// A value that the device may still be computing. Burn's engine waits for it on another thread.
 #[derive(Clone, Debug)]
 pub struct Pending<T> {
     values: Tensor<1>,
     origin: Origin,
+    /// The dark and the enhanced photograph, for a preview.
     pictures: Option<[Tensor<4>; 2]>,
     measured: Option<Measurement<T>>,
 }
 
-/// A value that is there.
+/// A value that is computed.
 #[derive(Clone, Debug)]
 pub struct Measurement<T> {
     /// The value.
     pub value: T,
     /// The photographs that it was measured on.
     pub origin: Origin,
-    /// The dark photograph and the bright one, where a preview wants them.
-    pub(super) pictures: Option<Arc<[RgbImage; 2]>>,
+    pub(super) preview: Option<Arc<Preview>>,
+}
+
+/// A validation photograph before and after enhancement, at most 640 pixels wide and high.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Preview {
+    /// The file of the photograph.
+    pub path: PathBuf,
+    /// The dark photograph.
+    pub dark: RgbImage,
+    /// The enhanced photograph.
+    pub bright: RgbImage,
 }
 
 impl<T: Measurable> Pending<T> {
@@ -135,11 +196,15 @@ impl<T: Measurable> Pending<T> {
             return Ok(measured);
         }
         let values: Vec<f64> = self.values.try_into_vec_as().map_err(Error::execution)?;
-        let pictures = match self.pictures {
-            Some([dark, bright]) => Some([tensor_to_photo(dark)?, tensor_to_photo(bright)?].into()),
+        let preview = match self.pictures {
+            Some([dark, bright]) => Some(Arc::new(Preview {
+                path: self.origin.photos.first().cloned().unwrap_or_default(),
+                dark: tensor_to_photo(dark)?,
+                bright: tensor_to_photo(bright)?,
+            })),
             None => None,
         };
-        Ok(Measurement { value: T::from_values(&values), origin: self.origin, pictures })
+        Ok(Measurement { value: T::from_values(&values), origin: self.origin, preview })
     }
 }
 
@@ -156,145 +221,4 @@ impl<T: Measurable> Adaptor<Measurement<T>> for Pending<T> {
     fn adapt(&self) -> Measurement<T> {
         self.measured.clone().expect("the engine waits for a value before it is measured")
     }
-}
-
-/// The mean of one number over an epoch, each photograph counting the same.
-pub(super) struct Average<T> {
-    name: MetricName,
-    of: fn(&T) -> f64,
-    last: f64,
-    sum: f64,
-    count: usize,
-}
-
-impl<T> Average<T> {
-    pub(super) fn new(name: &str, of: fn(&T) -> f64) -> Self {
-        Self { name: Arc::new(name.to_owned()), of, last: 0.0, sum: 0.0, count: 0 }
-    }
-
-    fn mean(&self) -> f64 {
-        self.sum / self.count.max(1) as f64
-    }
-}
-
-// Derived, it would ask the same of `T`.
-impl<T> Clone for Average<T> {
-    fn clone(&self) -> Self {
-        Self { name: self.name.clone(), ..*self }
-    }
-}
-
-impl<T: Measurable> Metric for Average<T> {
-    type Input = Measurement<T>;
-
-    fn name(&self) -> MetricName {
-        self.name.clone()
-    }
-
-    fn attributes(&self) -> MetricAttributes {
-        NumericAttributes { unit: None, higher_is_better: false }.into()
-    }
-
-    fn update(
-        &mut self,
-        item: &Measurement<T>,
-        _: &MetricMetadata,
-    ) -> Result<SerializedEntry, TensorReadError> {
-        let photos = item.origin.photos.len().max(1);
-        self.last = (self.of)(&item.value);
-        self.sum += self.last * photos as f64;
-        self.count += photos;
-        let formatted = format!("epoch {:.4} - batch {:.4}", self.mean(), self.last);
-        Ok(SerializedEntry::new(formatted, NumericEntry::Value(self.last).serialize()))
-    }
-
-    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        let formatted = format!("epoch {:.4}", self.mean());
-        Ok(SerializedEntry::new(formatted, self.final_value().serialize()))
-    }
-
-    fn clear(&mut self) {
-        (self.last, self.sum, self.count) = (0.0, 0.0, 0);
-    }
-}
-
-impl<T: Measurable> Numeric for Average<T> {
-    fn value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.last))
-    }
-
-    fn running_value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.mean()))
-    }
-
-    fn final_value(&self) -> NumericEntry {
-        NumericEntry::Final(self.mean())
-    }
-}
-
-/// Ends the training at the first loss that is no number. The entry that it shows is the photograph.
-#[derive(Clone)]
-pub(super) struct Finite {
-    pub(super) halt: Halt,
-}
-
-impl Metric for Finite {
-    type Input = Measurement<StepValues>;
-
-    fn name(&self) -> MetricName {
-        Arc::new("Photograph".to_owned())
-    }
-
-    fn update(
-        &mut self,
-        item: &Measurement<StepValues>,
-        _: &MetricMetadata,
-    ) -> Result<SerializedEntry, TensorReadError> {
-        if let Err(error) = item.value.check(&item.origin) {
-            self.halt.with(error);
-        }
-        let photos = &item.origin.photos;
-        let name = photos.first().and_then(|photo| photo.file_name()).unwrap_or_default();
-        let name = name.to_string_lossy().into_owned();
-        Ok(SerializedEntry::new(name.clone(), name))
-    }
-
-    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(SerializedEntry::not_available(None))
-    }
-
-    fn clear(&mut self) {}
-}
-
-/// Collects the pictures of an epoch for its preview.
-#[derive(Clone, Default)]
-pub(super) struct Pictures(Arc<Mutex<Vec<Arc<[RgbImage; 2]>>>>);
-
-impl Pictures {
-    pub(super) fn take(&self) -> Vec<Arc<[RgbImage; 2]>> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Metric for Pictures {
-    type Input = Measurement<PhotoMetrics>;
-
-    fn name(&self) -> MetricName {
-        Arc::new("Preview".to_owned())
-    }
-
-    fn update(
-        &mut self,
-        item: &Measurement<PhotoMetrics>,
-        _: &MetricMetadata,
-    ) -> Result<SerializedEntry, TensorReadError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(item.pictures.clone());
-        Ok(SerializedEntry::not_available(None))
-    }
-
-    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(SerializedEntry::not_available(None))
-    }
-
-    fn clear(&mut self) {}
 }

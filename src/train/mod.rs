@@ -2,19 +2,25 @@
 
 mod config;
 mod data;
-mod finetune;
+mod engine;
+mod events;
+mod fine_tune;
+mod halt;
+mod meters;
 mod metrics;
-mod preview;
-mod run;
+mod optimizer;
+mod recorder;
+mod renderer;
+mod run_folder;
 mod step;
-mod train;
-mod watch;
 
 pub use config::TrainingConfig;
 pub use data::{Batch, Darken, Origin, SamplingConfig};
-pub use finetune::{FineTuningConfig, fine_tune};
-pub use metrics::{Measurable, Measurement, Pending, PhotoMetrics, StepValues};
-pub use run::{EpochMetrics, Run};
-pub use step::{OptimizerConfig, Trainable, Training};
-pub use train::{Trained, train};
-pub use watch::{Listener, TrainingEvent, Watch};
+pub use engine::{Trained, train};
+pub use events::{Monitor, TrainingEvent};
+pub use fine_tune::{FineTuned, FineTuningConfig, fine_tune};
+pub use metrics::{EpochMetrics, PhotoMetrics, Preview, StepValues};
+pub use optimizer::OptimizerConfig;
+pub use run_folder::Run;
+#[doc(hidden)]
+pub use step::{Trainable, Training};

@@ -1,50 +1,42 @@
+use super::data::Batch;
 use super::metrics::{Pending, PhotoMetrics, StepValues};
+use super::optimizer::OptimizerConfig;
 use crate::enhance::Enhancer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::loss::{LossTerms, SciLoss};
 use crate::model::{Estimate, IlluminationEstimator, SciCascade};
-use crate::train::data::Batch;
-use burn::config::Config;
 use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
-use burn::optim::decay::WeightDecayConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::{
-    AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams,
-};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::Tensor;
 use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 
-/// Configuration of the optimizer: Adam, with the global norm of the gradient clipped. The defaults
-/// are the published ones.
-#[derive(Config, Debug, PartialEq)]
-pub struct OptimizerConfig {
-    /// Step size of Adam. Positive. (Fine-tuning: 5e-4.)
-    #[config(default = 3e-4)]
-    pub learning_rate: f64,
-    /// How slowly Adam's mean gradient follows, in `[0, 1)`.
-    #[config(default = 0.9)]
-    pub beta_1: f32,
-    /// How slowly Adam's mean squared gradient follows, in `[0, 1)`.
-    #[config(default = 0.999)]
-    pub beta_2: f32,
-    /// Added to the root of the mean squared gradient. Positive.
-    #[config(default = 1e-8)]
-    pub epsilon: f32,
-    /// The share of each weight that is added to its gradient. 0 or more.
-    #[config(default = 3e-4)]
-    pub weight_decay: f32,
-    /// The gradient of all parameters together is scaled down to this norm. Positive.
-    #[config(default = 5.0)]
-    pub max_gradient_norm: f64,
-}
-
 impl OptimizerConfig {
-    /// A learner that has made no step yet: what `train` hands to Burn's engine, and what a loop of
-    /// one's own calls `train_step`, `lr_step` and `optimizer_step` on.
+    /// A learner that has made no step yet: what [`train`](crate::train::train()) runs, and what a
+    /// training loop of your own calls `train_step`, `lr_step` and `optimizer_step` on.
+    ///
+    /// The network is an [`SciCascade`] or an [`IlluminationEstimator`]. What a step returns as `item`
+    /// is still being computed; `item.wait()?.value` waits for its [`StepValues`].
+    ///
+    /// ```
+    /// use sci_burn::burn::tensor::Tensor;
+    /// use sci_burn::loss::SciLossConfig;
+    /// use sci_burn::model::SciCascadeConfig;
+    /// use sci_burn::train::{Batch, OptimizerConfig};
+    ///
+    /// let device = sci_burn::open_device("cpu")?.autodiff();
+    /// let cascade = SciCascadeConfig::new().init(&device)?;
+    /// let mut learner = OptimizerConfig::new().learner(cascade, SciLossConfig::new().init()?)?;
+    /// let output = learner.train_step(Batch::new(Tensor::full([1, 3, 16, 16], 0.1, &device)));
+    /// assert!(output.item.wait()?.value.loss > 0.0);
+    /// learner.lr_step();
+    /// learner.optimizer_step(output.grads);
+    /// # Ok::<(), sci_burn::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] where a setting is out of its range.
+    /// [`Error::Setting`](crate::Error::Setting) where a setting is out of its range.
     pub fn learner<N: Trainable>(&self, network: N, loss: SciLoss) -> Result<Learner<Training<N>>> {
         self.learner_for(network, loss, 1)
     }
@@ -56,37 +48,22 @@ impl OptimizerConfig {
         loss: SciLoss,
         summed_devices: usize,
     ) -> Result<Learner<Training<N>>> {
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        let in_range = [
-            ("learning_rate", positive(self.learning_rate), "must be positive and finite"),
-            ("beta_1", (0.0..1.0).contains(&self.beta_1), "must be in [0, 1)"),
-            ("beta_2", (0.0..1.0).contains(&self.beta_2), "must be in [0, 1)"),
-            ("epsilon", positive(self.epsilon.into()), "must be positive and finite"),
-            (
-                "weight_decay",
-                (0.0..f32::INFINITY).contains(&self.weight_decay),
-                "must be 0 or more",
-            ),
-            ("max_gradient_norm", positive(self.max_gradient_norm), "must be positive and finite"),
-        ];
-        if let Some((setting, _, reason)) = in_range.into_iter().find(|(_, good, _)| !good) {
-            return Err(Error::Setting { setting, reason: reason.to_owned() });
-        }
-        let decay = (self.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.weight_decay));
-        let adam = AdamConfig::new()
-            .with_beta_1(self.beta_1)
-            .with_beta_2(self.beta_2)
-            .with_epsilon(self.epsilon)
-            .with_weight_decay(decay);
+        self.check()?;
         let max_gradient_norm = self.max_gradient_norm;
         let training = Training { network, loss, max_gradient_norm, summed_devices };
-        Ok(Learner::new(training, adam.init(), self.learning_rate))
+        Ok(Learner::new(training, self.adam(), self.learning_rate))
     }
 }
 
-/// A network that the loss of SCI trains: the whole cascade, or for fine-tuning the estimator alone,
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::model::SciCascade {}
+    impl Sealed for crate::model::IlluminationEstimator {}
+}
+
+/// A network that the loss of SCI trains: the whole cascade, or in fine-tuning the estimator alone,
 /// which is a cascade of one stage.
-pub trait Trainable: Module + ModuleDisplay + std::fmt::Display + 'static {
+pub trait Trainable: sealed::Sealed + Module + ModuleDisplay + std::fmt::Display + 'static {
     /// Input and illumination of every stage.
     ///
     /// # Shapes
@@ -126,7 +103,7 @@ pub struct Training<N: Module> {
     #[module(skip)]
     loss: SciLoss,
     max_gradient_norm: f64,
-    /// Over how many devices the engine sums the gradient, so that it can be made their mean.
+    /// The number of devices over which the engine sums the gradient, to make it a mean.
     summed_devices: usize,
 }
 
@@ -181,7 +158,7 @@ impl<N: Trainable> TrainStep for Training<N> {
         learning_rate: ModuleLearningRate,
         gradients: MultiGradientsParams,
     ) -> Self {
-        // The norm is that of the whole gradient, so it is brought together first.
+        // The norm is that of the whole gradient, so the parts are summed first.
         let device = self.devices()[0].clone();
         let mut sum = GradientsAccumulator::new();
         for (gradients, _) in gradients.grads {
@@ -195,7 +172,7 @@ impl<N: Trainable> InferenceStep for Training<N> {
     type Input = Batch;
     type Output = Pending<PhotoMetrics>;
 
-    /// How the photograph would come out, enhanced.
+    /// Enhances the photograph and measures the result.
     fn step(&self, batch: Batch) -> Self::Output {
         let enhancer = Enhancer::new(self.network.estimator().clone(), &batch.image.device());
         let bright = enhancer.forward(batch.image.clone()).reflectance;

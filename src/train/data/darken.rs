@@ -5,12 +5,11 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 
-/// Makes low-light photographs of ordinary ones, for those who have no low-light set: less exposure
-/// in linear light, the noise of a sensor, eight bits.
+/// Turns ordinary photographs into low-light ones, for training without a low-light data set: reduces
+/// the exposure in linear light, adds sensor noise and quantizes to 8 bits.
 ///
-/// The noise is Gaussian with the variance `shot_noise · signal + read_noise²` in linear light (the
-/// model of Foi et al., *Practical Poissonian-Gaussian noise modeling*, 2008), drawn for each sample
-/// by itself.
+/// The noise is Gaussian with variance `shot_noise · signal + read_noise²` in linear light (the model
+/// of Foi et al., *Practical Poissonian-Gaussian noise modeling*, 2008), independent for each sample.
 ///
 /// ```
 /// let darken = sci_burn::train::Darken::new([2.0, 4.0]);
@@ -20,22 +19,22 @@ use rand_distr::StandardNormal;
 /// # Ok::<(), sci_burn::Error>(())
 /// ```
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Darken {
-    /// The least and the greatest number of stops, each halving the light, by which the exposure is
-    /// reduced. The number is drawn evenly from between. 0 or more, at most 16.
+    /// The range of the reduction of exposure, in stops; each stop halves the light. The reduction is
+    /// drawn uniformly from the range. Each in `[0, 16]`.
     pub stops: [f32; 2],
-    /// The variance of the photons' noise at full signal: one over the number of electrons that a
-    /// pixel can hold. 0 or more.
+    /// The variance of shot noise at full signal: one over the number of electrons that a pixel can
+    /// hold. In `[0, 1]`.
     #[config(default = 1e-4)]
     pub shot_noise: f32,
-    /// The standard deviation of the electronics' noise, full signal being 1. 0 or more.
+    /// The standard deviation of read noise, relative to full signal. In `[0, 1]`.
     #[config(default = 5e-4)]
     pub read_noise: f32,
 }
 
 impl Darken {
-    /// The photograph as it would have come out of too short an exposure. The same seed gives the
-    /// same result.
+    /// Darkens a photograph. The same seed gives the same result.
     ///
     /// # Errors
     ///
@@ -64,7 +63,7 @@ impl Darken {
         Ok(())
     }
 
-    /// Darkens samples in `[0, 1]`, which end up on one of 256 levels.
+    /// Darkens samples in `[0, 1]` and rounds them to one of 256 levels.
     pub(super) fn darken(&self, image: &mut Rgb32FImage, random: &mut impl Rng) {
         let [least, greatest] = self.stops;
         let stops = least + (greatest - least) * random.random::<f32>();
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_noise_is_as_large_as_it_says() {
+    fn the_noise_has_the_configured_variance() {
         let darken = Darken::new([2.0; 2]).with_shot_noise(1e-3).with_read_noise(5e-3);
         let dark = darken.apply(&gray(188), 3).unwrap();
         let linear: Vec<f32> =

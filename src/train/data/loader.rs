@@ -1,4 +1,4 @@
-use super::{Batch, Origin, PhotoSet};
+use super::{Batch, LoadingError, Origin, PhotoSet};
 use crate::error::Error;
 use crate::photo::images_to_tensor;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
@@ -11,16 +11,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-/// Reads an epoch's batches on threads beside the computation.
+/// Reads the batches of an epoch in background threads.
 ///
-/// Burn's own loaders go through the photographs in an order that depends on how many epochs ran
-/// before and on which thread is faster, and queue a hundred batches. Here the order follows from
-/// seed and epoch alone, so that a resumed run sees what an uninterrupted one would have seen, and
-/// each thread is at most two batches ahead.
+/// In Burn's own loaders the order of the photographs depends on how many epochs ran before and on
+/// which thread is faster, and a hundred batches are queued. Here the order depends on seed and epoch
+/// only, so that a resumed run sees what an uninterrupted one would have seen, and each thread is at
+/// most two batches ahead.
 pub(crate) struct PhotoLoader {
     set: Arc<PhotoSet>,
-    /// The part of each epoch's order that is gone through: one of several devices' share.
+    /// The part of each epoch's order that this loader reads: the share of one of several devices.
     share: Range<usize>,
+    /// Whether a photograph that cannot be read is replaced by another one rather than left out.
+    /// Several devices must make the same number of steps.
+    replaces: bool,
     batch_size: usize,
     threads: usize,
     device: Device,
@@ -36,11 +39,12 @@ impl PhotoLoader {
         first_epoch: usize,
         device: &Device,
     ) -> Self {
-        // They mostly wait for the computation, which reading is the shorter part of.
+        // Reading is faster than computing, so few threads are enough.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             share: 0..set.len(),
             set,
+            replaces: false,
             batch_size,
             threads: threads.clamp(1, 4),
             device: device.clone(),
@@ -49,10 +53,16 @@ impl PhotoLoader {
         }
     }
 
+    /// Lets every epoch have the same number of photographs, whichever of them can be read.
+    pub(crate) fn with_replacements(self) -> Self {
+        Self { replaces: true, ..self }
+    }
+
     fn with(&self, share: Range<usize>, device: &Device) -> Arc<dyn DataLoader<Batch>> {
         Arc::new(Self {
             set: self.set.clone(),
             share,
+            replaces: self.replaces,
             batch_size: self.batch_size,
             threads: self.threads,
             device: device.clone(),
@@ -65,17 +75,22 @@ impl PhotoLoader {
 impl DataLoader<Batch> for PhotoLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
         let epoch = self.first_epoch + self.epochs_begun.fetch_add(1, Ordering::Relaxed);
-        let order: Arc<[usize]> = self.set.order(epoch)[self.share.clone()].into();
+        let order: Arc<[usize]> = self.set.order(epoch).into();
         let readers = (0..self.threads)
             .map(|thread| {
                 let (sender, receiver) = sync_channel(1);
                 let (set, order, threads) = (self.set.clone(), order.clone(), self.threads);
-                let batch_size = self.batch_size;
+                let (share, batch_size) = (self.share.clone(), self.batch_size);
+                let replaces = self.replaces;
                 std::thread::spawn(move || {
-                    let batches = order.chunks(batch_size);
-                    for batch in batches.skip(thread).step_by(threads) {
-                        // Nobody listens any more when training ends early.
-                        if sender.send(read(&set, epoch, batch)).is_err() {
+                    let places = Vec::from_iter(share);
+                    for places in places.chunks(batch_size).skip(thread).step_by(threads) {
+                        let samples = places.iter().filter_map(|&place| match replaces {
+                            true => read_or_replace(&set, epoch, &order, place),
+                            false => read(&set, epoch, order[place]),
+                        });
+                        // The receiver is gone when training ends early.
+                        if sender.send(samples.collect()).is_err() {
                             return;
                         }
                     }
@@ -99,22 +114,28 @@ impl DataLoader<Batch> for PhotoLoader {
     }
 }
 
-/// Photographs of a batch that could be read.
-type Samples = Vec<(PathBuf, Rgb32FImage)>;
+/// A sample of a photograph, with the photograph's path.
+type Sample = (PathBuf, Rgb32FImage);
 
-fn read(set: &PhotoSet, epoch: usize, batch: &[usize]) -> Samples {
-    let sample = |&index: &usize| Some((set.path(index).to_owned(), set.sample(epoch, index)?));
-    batch.iter().filter_map(sample).collect()
+/// The sample of a photograph, unless it cannot be read.
+fn read(set: &PhotoSet, epoch: usize, index: usize) -> Option<Sample> {
+    Some((set.path(index).to_owned(), set.sample(epoch, index)?))
+}
+
+/// The sample of the photograph at a place of the epoch's order, or of the next one that can be read.
+fn read_or_replace(set: &PhotoSet, epoch: usize, order: &[usize], place: usize) -> Option<Sample> {
+    let (before, after) = order.split_at(place);
+    after.iter().chain(before).find_map(|&index| read(set, epoch, index))
 }
 
 struct Epoch<'a> {
     loader: &'a PhotoLoader,
     epoch: usize,
-    readers: Vec<Receiver<Samples>>,
-    /// The batch to come.
+    readers: Vec<Receiver<Vec<Sample>>>,
+    /// The next batch.
     next: usize,
     steps: usize,
-    /// Photographs gone through, whether they could be read or not.
+    /// Photographs processed, including those that could not be read.
     done: usize,
 }
 
@@ -142,10 +163,8 @@ impl Iterator for Epoch<'_> {
         }
         (self.steps == 0).then(|| {
             self.steps = 1;
-            Err(DatasetError::new(Error::read(
-                self.loader.set.path(0),
-                "no photograph of this epoch can be read",
-            )))
+            let reason = "no photograph of this epoch can be read";
+            Err(LoadingError::wrap(Error::read(self.loader.set.path(0), reason)))
         })
     }
 }
@@ -156,11 +175,11 @@ impl DataLoaderIterator<Batch> for Epoch<'_> {
     }
 }
 
-/// Photographs that are kept, for validation.
+/// Validation photographs, kept in memory.
 #[derive(Clone)]
 pub(crate) struct Held {
     photos: Arc<[(PathBuf, Rgb32FImage)]>,
-    /// How many of them are kept for a preview.
+    /// How many of them are shown in previews.
     pictured: usize,
     device: Device,
 }

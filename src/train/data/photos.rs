@@ -11,41 +11,50 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What is taken of each photograph, each time anew.
+/// Configuration of what a step uses of a photograph. Random choices are made again each time.
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SamplingConfig {
-    /// Width and height in pixels of the part, at a random place, that is used. Without it whole
-    /// photographs are, as published, one at a time.
+    /// Width and height in pixels of a random crop, at most 32768 each. Without it whole photographs
+    /// are used, one at a time, as published.
     pub crop: Option<[usize; 2]>,
-    /// Whether every second one, at random, is turned left to right.
+    /// Whether to flip half of the photographs, at random, left to right.
     #[config(default = false)]
     pub flip: bool,
-    /// Makes ordinary photographs dark.
+    /// Darkens ordinary photographs.
     pub darken: Option<Darken>,
 }
 
+/// The largest side of a crop, in pixels.
+const MAX_CROP: usize = 1 << 15;
+
 impl SamplingConfig {
+    /// Refuses settings that are out of range.
+    pub(crate) fn check(&self) -> Result<()> {
+        let least = SmoothnessLoss::MIN_SIZE;
+        if let Some([width, height]) = self.crop
+            && (width.min(height) < least || width.max(height) > MAX_CROP)
+        {
+            let reason = format!(
+                "is {width}×{height}, must be from {least}×{least} to {MAX_CROP}×{MAX_CROP} pixels"
+            );
+            return Err(Error::setting("crop", reason));
+        }
+        self.darken.as_ref().map_or(Ok(()), Darken::check)
+    }
+
     /// The sampling with these settings and a seed.
     ///
     /// # Errors
     ///
     /// [`Error::Setting`] where a setting is out of its range.
     pub(crate) fn init(&self, seed: u64) -> Result<Sampling> {
-        let least = SmoothnessLoss::MIN_SIZE;
-        if let Some([width, height]) = self.crop
-            && width.min(height) < least
-        {
-            let reason = format!("is {width}×{height}, must be at least {least}×{least} pixels");
-            return Err(Error::Setting { setting: "crop", reason });
-        }
-        if let Some(darken) = &self.darken {
-            darken.check()?;
-        }
+        self.check()?;
         Ok(Sampling { config: self.clone(), seed })
     }
 }
 
-/// Seeded chance: the same seed, epoch and photograph give the same sample.
+/// Seeded sampling: the same seed, epoch and photograph give the same sample.
 #[derive(Clone, Debug)]
 pub(crate) struct Sampling {
     config: SamplingConfig,
@@ -53,7 +62,7 @@ pub(crate) struct Sampling {
 }
 
 impl Sampling {
-    /// A generator of its own for everything that chance decides.
+    /// A random number generator for one photograph in one epoch.
     fn random(&self, epoch: usize, index: u32) -> ChaCha8Rng {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream((epoch as u64) << 32 | u64::from(index));
@@ -68,18 +77,17 @@ impl Sampling {
     }
 
     /// A sample of a photograph that is at least as large as the crop.
-    fn sample(&self, photo: DynamicImage, epoch: usize, index: usize) -> Rgb32FImage {
+    fn sample(&self, photo: &DynamicImage, epoch: usize, index: usize) -> Rgb32FImage {
         let mut random = self.random(epoch, index as u32);
-        let part = match self.config.crop {
+        let mut image = match self.config.crop {
             Some([width, height]) => {
                 let [width, height] = [width as u32, height as u32];
                 let left = random.random_range(0..=photo.width() - width);
                 let top = random.random_range(0..=photo.height() - height);
-                photo.crop_imm(left, top, width, height)
+                photo.crop_imm(left, top, width, height).into_rgb32f()
             }
-            None => photo,
+            None => photo.to_rgb32f(),
         };
-        let mut image = part.into_rgb32f();
         if self.config.flip && random.random() {
             image::imageops::flip_horizontal_in_place(&mut image);
         }
@@ -89,18 +97,21 @@ impl Sampling {
         image
     }
 
-    /// Width and height that a photograph must at least have.
+    /// The smallest width and height that a photograph may have.
     fn least_size(&self) -> [usize; 2] {
         self.config.crop.unwrap_or([SmoothnessLoss::MIN_SIZE; 2])
     }
 }
 
-/// Is told of each photograph that is left out, once, with the reason.
+/// Called once for each photograph that is left out, with the reason.
 pub(crate) type OnRefused = Arc<dyn Fn(Error) + Send + Sync>;
 
-/// The photographs that training reads. None of them is kept in memory.
+/// The photographs that training reads. Those of a folder are decoded each time they are used; a
+/// single one is kept in memory.
 pub(crate) struct PhotoSet {
     photos: Vec<PathBuf>,
+    /// The photograph, where there is only one.
+    kept: Option<Arc<DynamicImage>>,
     sampling: Sampling,
     /// Photographs that turned out to be unreadable.
     refused: Mutex<HashSet<usize>>,
@@ -108,21 +119,28 @@ pub(crate) struct PhotoSet {
 }
 
 impl PhotoSet {
-    /// All usable photographs in a folder and its subfolders, but for those in the folder `except`;
+    /// All usable photographs in a folder and its subfolders, except those in the folder `except`;
     /// or the one photograph that the path names.
     ///
-    /// All headers are read, and one photograph, so that a training that cannot start does not.
+    /// Reads all headers, and decodes photographs until one is usable, so that what cannot be
+    /// trained on is refused before anything is written.
     pub(crate) fn open(
         source: &Path,
         except: Option<&Path>,
         sampling: Sampling,
         on_refused: OnRefused,
     ) -> Result<Self> {
-        let mut set = Self { photos: Vec::new(), sampling, refused: Mutex::default(), on_refused };
+        let mut set = Self {
+            photos: Vec::new(),
+            kept: None,
+            sampling,
+            refused: Mutex::default(),
+            on_refused,
+        };
         let least_size = set.sampling.least_size();
         if source.is_file() {
             fits(source, least_size)?;
-            open_photo(source)?;
+            set.kept = Some(open(source, least_size)?.into());
             set.photos.push(source.to_owned());
             return Ok(set);
         }
@@ -159,11 +177,11 @@ impl PhotoSet {
 
     /// An epoch's sample of a photograph, unless it cannot be read.
     pub(crate) fn sample(&self, epoch: usize, index: usize) -> Option<Rgb32FImage> {
-        Some(self.sampling.sample(self.read(index)?, epoch, index))
+        Some(self.sampling.sample(self.read(index)?.as_ref(), epoch, index))
     }
 
-    /// At most `count` photographs, evenly spaced, whole, but reduced to at most `side` pixels, and
-    /// darkened where that is asked for. In place of one that cannot be read comes the next.
+    /// At most `count` photographs, evenly spaced, whole, scaled down to at most `side` pixels, and
+    /// darkened where that is configured. One that cannot be read is replaced by the next.
     pub(crate) fn reduced(&self, count: usize, side: u32) -> Vec<(PathBuf, Rgb32FImage)> {
         let count = count.min(self.len());
         let mut reduced = Vec::with_capacity(count);
@@ -174,7 +192,7 @@ impl PhotoSet {
                 let photo = self.read(next);
                 next += 1;
                 if let Some(photo) = photo {
-                    reduced.push((path.clone(), self.reduce(photo, next - 1, side)));
+                    reduced.push((path.clone(), self.reduce(&photo, next - 1, side)));
                     break;
                 }
             }
@@ -182,34 +200,32 @@ impl PhotoSet {
         reduced
     }
 
-    fn reduce(&self, photo: DynamicImage, index: usize, side: u32) -> Rgb32FImage {
-        let small = photo.width().max(photo.height()) <= side;
-        let photo = if small { photo } else { photo.thumbnail(side, side) };
-        let mut image = photo.into_rgb32f();
+    fn reduce(&self, photo: &DynamicImage, index: usize, side: u32) -> Rgb32FImage {
+        let mut image = match photo.width().max(photo.height()) <= side {
+            true => photo.to_rgb32f(),
+            false => photo.thumbnail(side, side).into_rgb32f(),
+        };
         if let Some(darken) = &self.sampling.config.darken {
             darken.darken(&mut image, &mut self.sampling.random(0, index as u32));
         }
         image
     }
 
-    /// The names of all photographs, one a line: what makes a run's data the same.
+    /// The names of all photographs, one per line: the data of a run are the same if these are.
     pub(crate) fn names(&self) -> String {
         self.photos.iter().map(|photo| format!("{}\n", photo.display())).collect()
     }
 
-    fn read(&self, index: usize) -> Option<DynamicImage> {
+    fn read(&self, index: usize) -> Option<Arc<DynamicImage>> {
+        if self.kept.is_some() {
+            return self.kept.clone();
+        }
         let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused().contains(&index) {
             return None;
         }
-        let path = &self.photos[index];
-        let photo = open_photo(path).and_then(|photo| {
-            // The header may have been another when the training began.
-            let size = (photo.pixels.width(), photo.pixels.height());
-            large_enough(path, size, self.sampling.least_size()).map(|()| photo.pixels)
-        });
-        match photo {
-            Ok(photo) => Some(photo),
+        match open(&self.photos[index], self.sampling.least_size()) {
+            Ok(photo) => Some(photo.into()),
             Err(error) => {
                 if refused().insert(index) {
                     (self.on_refused)(error);
@@ -220,7 +236,19 @@ impl PhotoSet {
     }
 }
 
-/// Whether a photograph is there and at least so large, by its header.
+/// Reads a photograph, and refuses one that is too small or that `enhance` would refuse.
+fn open(path: &Path, least_size: [usize; 2]) -> Result<DynamicImage> {
+    let pixels = open_photo(path)?.pixels;
+    if matches!(pixels, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
+        let kind = format!("{:?}", pixels.color());
+        return Err(Error::read(path, Error::PixelFormat { kind }));
+    }
+    // The file may have changed since its header was read.
+    large_enough(path, (pixels.width(), pixels.height()), least_size)?;
+    Ok(pixels)
+}
+
+/// Refuses a photograph that is missing or too small, by its header.
 fn fits(photo: &Path, least_size: [usize; 2]) -> Result<()> {
     large_enough(photo, photo_size(photo)?, least_size)
 }
@@ -245,7 +273,7 @@ mod tests {
         config.init(5).unwrap()
     }
 
-    /// A picture in which every pixel is another.
+    /// A picture in which all pixels differ.
     fn picture() -> DynamicImage {
         RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 0])).into()
     }
@@ -255,9 +283,9 @@ mod tests {
         let sampling = sampling(SamplingConfig::new().with_crop(Some([7, 5])));
         let mut places = HashSet::new();
         for epoch in 0..50 {
-            let part = sampling.sample(picture(), epoch, 3);
+            let part = sampling.sample(&picture(), epoch, 3);
             assert_eq!(part.dimensions(), (7, 5));
-            assert_eq!(part, sampling.sample(picture(), epoch, 3));
+            assert_eq!(part, sampling.sample(&picture(), epoch, 3));
             let corner = part.get_pixel(0, 0).0.map(|v| (v * 255.0).round() as u32);
             assert_eq!(part, picture().crop_imm(corner[0], corner[1], 7, 5).into_rgb32f());
             places.insert(corner);
@@ -266,10 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn half_of_them_are_turned() {
+    fn half_of_them_are_flipped() {
         let sampling = sampling(SamplingConfig::new().with_flip(true));
         let turned = (0..200)
-            .filter(|&epoch| sampling.sample(picture(), epoch, 0).get_pixel(0, 0).0[0] > 0.1)
+            .filter(|&epoch| sampling.sample(&picture(), epoch, 0).get_pixel(0, 0).0[0] > 0.1)
             .count();
         assert!((70..130).contains(&turned), "{turned}");
     }
@@ -285,8 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn a_crop_without_pixels_is_refused() {
-        let refused = SamplingConfig::new().with_crop(Some([0, 40])).init(1).unwrap_err();
-        assert!(refused.to_string().contains("`crop`"), "{refused}");
+    fn a_crop_out_of_range_is_refused() {
+        for crop in [[0, 40], [40, usize::MAX]] {
+            let refused = SamplingConfig::new().with_crop(Some(crop)).init(1).unwrap_err();
+            assert!(refused.to_string().contains("`crop`"), "{refused}");
+        }
     }
 }

@@ -1,0 +1,294 @@
+use super::config::TrainingConfig;
+use super::data::{Held, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
+use super::events::{Events, Monitor, TrainingEvent};
+use super::halt::Halt;
+use super::meters::{Average, Finite, Previews};
+use super::metrics::{EpochMetrics, PhotoMetrics, StepValues, column};
+use super::recorder::{EndAfterEpoch, KeepBest, Recorder};
+use super::renderer::Renderer;
+use super::run_folder::{Run, RunFolder, SharedHistory, locked};
+use super::step::Training;
+use crate::error::{Error, Result};
+use crate::model::SciCascade;
+use burn::data::dataloader::DataLoader;
+use burn::module::Module;
+use burn::tensor::Device;
+use burn::train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingError};
+use image::Rgb32FImage;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The number of validation photographs, and the longest side to which they are scaled, in pixels.
+const VALIDATION_PHOTOS: usize = 16;
+const VALIDATION_SIDE: u32 = 640;
+
+/// The result of a training.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trained {
+    /// The trained model, as in the run's `model.safetensors` and `model.bpk`.
+    ///
+    /// If the training was interrupted, this is the model of the last epoch that was completed, from
+    /// which a resumed run continues; before the first one, the initial model.
+    pub cascade: SciCascade,
+    /// What was measured in the epoch that the model is from. `None` if no epoch was completed, or if
+    /// the metrics of that epoch were lost.
+    pub metrics: Option<EpochMetrics>,
+    /// Whether the training was stopped by its [`Monitor`] before its end. Then no model is written to
+    /// the run's folder.
+    pub interrupted: bool,
+}
+
+/// Trains a model, on Burn's [`SupervisedTraining`].
+///
+/// The run's folder gets the configuration (`config.json`), a table of the epochs (`metrics.csv`),
+/// checkpoints, and in the end the model (`model.safetensors`, `model.bpk`) and the part of it that
+/// enhances (`estimator.safetensors`). A run that was interrupted, or whose process was killed, at any
+/// moment, continues from its last checkpoint when it is [resumed](Run::resume); on one CPU device it
+/// ends with the same weights, bit for bit, as an uninterrupted one. The photographs must be the same;
+/// more epochs may be asked for, but not fewer.
+///
+/// `devices` is Burn's: one device; several of which one optimizes with the mean of their
+/// gradients; or distributed data parallel. Several devices always make the same number of steps: each
+/// replaces photographs that cannot be read.
+///
+/// ```no_run
+/// use sci_burn::burn::train::ExecutionStrategy;
+/// use sci_burn::open_device;
+/// use sci_burn::train::{Monitor, Run, SamplingConfig, TrainingConfig, train};
+///
+/// let sampling = SamplingConfig::new().with_crop(Some([600, 400]));
+/// let config = TrainingConfig::new("my/night/photographs".into())
+///     .with_sampling(sampling)
+///     .with_stop_at_luminance(Some(0.42));
+/// let devices = ExecutionStrategy::SingleDevice(open_device("cpu")?);
+/// train(&config, &Run::new("run"), devices, &Monitor::silent())?;
+/// # Ok::<(), sci_burn::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Before anything is written: [`Error::Setting`]; [`Error::Argument`] where there is no checkpoint of
+/// the epoch to continue from; [`Error::Read`] where there is no usable photograph;
+/// [`Error::RunExists`], [`Error::OtherRun`] or [`Error::Write`] where the folder is not this run's.
+/// [`Error::NotFinite`] where the training diverges; [`Error::Write`], [`Error::Malformed`] or
+/// [`Error::Execution`] where disk, checkpoint or device fail.
+pub fn train(
+    config: &TrainingConfig,
+    run: &Run,
+    devices: ExecutionStrategy,
+    monitor: &Monitor,
+) -> Result<Trained> {
+    config.check()?;
+    run.check(config)?;
+    let synchronized = matches!(devices, ExecutionStrategy::DistributedDataParallel { .. });
+    let halt = Halt::default().after_epoch(synchronized);
+    let events = monitor.events(&halt);
+    let data = Data::open(config, run.path(), &events)?;
+    let device = devices.main_device().clone().without_autodiff().autodiff();
+    let replicas = match &devices {
+        ExecutionStrategy::SingleDevice(_) => 1,
+        ExecutionStrategy::MultiDevice(devices, _)
+        | ExecutionStrategy::DistributedDataParallel { devices, .. } => devices.len(),
+    };
+    if data.training.len() < replicas {
+        let reason = format!("only {} photographs for {replicas} devices", data.training.len());
+        return Err(Error::read(&config.data, reason));
+    }
+    let cascade = config.model.init_with_seed(config.seed, &device)?;
+    let initial = cascade.clone();
+    // Where one device optimizes for several, Burn hands it the sum of their gradients.
+    let summed = if matches!(devices, ExecutionStrategy::MultiDevice(..)) { replicas } else { 1 };
+    let learner = config.optimizer.learner_for(cascade, config.loss.init()?, summed)?;
+
+    let folder = run.begin(config, &data.training.names())?;
+    let checkpoint = folder.last_checkpoint()?;
+    let completed = checkpoint.unwrap_or(0);
+    let history = folder.history(completed);
+    let missing = history.missing(completed);
+    if !missing.is_empty() {
+        events.send(TrainingEvent::MetricsLost { path: folder.table(), epochs: missing });
+    }
+    let history: SharedHistory = Arc::new(history.into());
+    let session = Session { config, folder, checkpoint, replicas, monitor, events, halt, history };
+    if !session.is_over(completed) && !session.halt.requested() {
+        session.run(learner, data, devices)?;
+    }
+    session.result(initial, &device.without_autodiff())
+}
+
+/// The photographs of a training.
+struct Data {
+    training: Arc<PhotoSet>,
+    validation: Vec<(PathBuf, Rgb32FImage)>,
+}
+
+impl Data {
+    /// Opens the photographs, except those in the run's own folder.
+    fn open(config: &TrainingConfig, run: &Path, events: &Events) -> Result<Self> {
+        let on_refused = events.on_refused();
+        let open = |source: &Path, sampling: &SamplingConfig| {
+            PhotoSet::open(source, Some(run), sampling.init(config.seed)?, on_refused.clone())
+        };
+        let training = Arc::new(open(&config.data, &config.sampling)?);
+        let whole = SamplingConfig { crop: None, ..config.sampling.clone() };
+        let reduced = |set: &PhotoSet| set.reduced(VALIDATION_PHOTOS, VALIDATION_SIDE);
+        let validation = match &config.validation {
+            Some(folder) => reduced(&open(folder, &whole)?),
+            None => reduced(&training),
+        };
+        Ok(Self { training, validation })
+    }
+}
+
+/// A training from its start, or its last checkpoint, to its end.
+struct Session<'a> {
+    config: &'a TrainingConfig,
+    folder: RunFolder,
+    checkpoint: Option<usize>,
+    replicas: usize,
+    monitor: &'a Monitor,
+    events: Events,
+    halt: Halt,
+    history: SharedHistory,
+}
+
+impl Session<'_> {
+    /// Whether nothing is left to do after an epoch.
+    fn is_over(&self, epoch: usize) -> bool {
+        let target = self.config.stop_at_luminance;
+        epoch >= self.config.epochs || locked(&self.history).reached(epoch, target)
+    }
+
+    /// Runs Burn's engine until the training is over or asked to end.
+    fn run(
+        &self,
+        learner: Learner<Training<SciCascade>>,
+        data: Data,
+        devices: ExecutionStrategy,
+    ) -> Result<()> {
+        let (folder, target) = (&self.folder, self.config.stop_at_luminance);
+        let (halt, events, previews) = (&self.halt, &self.events, Previews::default());
+        let first_epoch = self.checkpoint.unwrap_or(0) + 1;
+        let device = devices.main_device().clone();
+        let photos = data.training.len() - data.training.len() % self.replicas;
+        let training =
+            PhotoLoader::new(data.training, self.config.batch_size, first_epoch, &device);
+        let training = if self.replicas > 1 { training.with_replacements() } else { training };
+        // All devices make the same number of steps; each epoch leaves out other photographs.
+        let training = training.slice(0, photos);
+        let validation = Arc::new(Held::new(data.validation, self.monitor.previews(), &device));
+
+        let history = locked(&self.history).0.values().copied().collect();
+        let epochs = self.config.epochs;
+        events.send(TrainingEvent::Started { epoch: first_epoch, epochs, photos, history });
+        if halt.requested() {
+            return Ok(());
+        }
+        let renderer = Renderer::new(self.monitor, events, halt, self.checkpoint);
+        let mut engine = SupervisedTraining::new(&folder.path, training, validation)
+            .num_epochs(epochs)
+            .with_training_strategy(devices.into())
+            .with_interrupter(halt.interrupter.clone())
+            .with_application_logger(None)
+            .with_metric_logger(Recorder::new(folder, &self.history, &previews, events, halt))
+            .with_default_checkpointers()
+            .with_checkpointing_strategy(KeepBest::new(folder, &self.history, target))
+            .renderer(Box::new(renderer))
+            .early_stopping(EndAfterEpoch {
+                history: self.history.clone(),
+                target,
+                halt: halt.clone(),
+            })
+            .metric_train_numeric(Average::new(column::LOSS, |step: &StepValues| step.loss))
+            .metric_train_numeric(Average::new(column::FIDELITY, |step: &StepValues| step.fidelity))
+            .metric_train_numeric(Average::new(column::SMOOTHNESS, |step: &StepValues| {
+                step.smoothness
+            }))
+            .metric_train_numeric(Average::new(column::GRADIENT_NORM, |s: &StepValues| {
+                s.gradient_norm
+            }))
+            .metric_train(Finite { halt: halt.clone() })
+            .metric_valid_numeric(Average::new(column::LUMINANCE, |photo: &PhotoMetrics| {
+                photo.luminance
+            }))
+            .metric_valid_numeric(Average::new(column::CLIPPED, |photo: &PhotoMetrics| {
+                photo.clipped
+            }))
+            .metric_valid_numeric(Average::new(column::COLOR_CAST, |photo: &PhotoMetrics| {
+                photo.color_cast
+            }))
+            .metric_valid(previews);
+        if let Some(checkpoint) = self.checkpoint {
+            engine = engine.checkpoint(checkpoint);
+        }
+        let result = engine.launch(learner);
+        if let Some(error) = halt.take_error() {
+            return Err(self.with_checkpoint(error));
+        }
+        match result.error.or_else(|| halt.engine_error()) {
+            Some(error) => Err(self.error(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Chooses the resulting model, and writes it if the training is over.
+    fn result(self, initial: SciCascade, device: &Device) -> Result<Trained> {
+        let Some(last) = self.folder.last_checkpoint()? else {
+            let cascade = initial.valid().fork(device);
+            return Ok(Trained { cascade, metrics: None, interrupted: true });
+        };
+        let interrupted = !self.is_over(last);
+        let epoch = match interrupted {
+            true => last,
+            false => {
+                let mut sound = self.folder.checkpoints();
+                sound.retain(|&epoch| self.folder.is_sound(epoch));
+                let best = locked(&self.history).best(&sound, self.config.stop_at_luminance);
+                best.unwrap_or(last)
+            }
+        };
+        let cascade = self.model_of(epoch, device)?;
+        if !interrupted {
+            for name in ["model.safetensors", "model.bpk"] {
+                cascade.save(self.folder.path.join(name))?;
+            }
+            cascade.estimator.save(self.folder.path.join("estimator.safetensors"))?;
+        }
+        let metrics = locked(&self.history).0.get(&epoch).copied();
+        Ok(Trained { cascade, metrics, interrupted })
+    }
+
+    /// The model of a checkpoint.
+    fn model_of(&self, epoch: usize, device: &Device) -> Result<SciCascade> {
+        let network = self.config.model.init(device)?;
+        let learner = self.config.optimizer.learner(network, self.config.loss.init()?)?;
+        let record = self.folder.model_record(epoch)?;
+        Ok(learner.model().load_record(record).network.valid())
+    }
+
+    /// Adds the checkpoint that a training which diverged can go back to. A checkpoint from which the
+    /// first step fails is not good.
+    fn with_checkpoint(&self, error: Error) -> Error {
+        match error {
+            Error::NotFinite { what, epoch, step, photos, .. } => {
+                let good = |&checkpoint: &usize| {
+                    checkpoint + usize::from(step == 1) < epoch && self.folder.is_sound(checkpoint)
+                };
+                let last = self.folder.checkpoints().into_iter().rfind(good);
+                let checkpoint = last.map(|epoch| self.folder.model(epoch));
+                Error::NotFinite { what, epoch, step, photos, checkpoint }
+            }
+            error => error,
+        }
+    }
+
+    /// Converts an error of Burn's engine.
+    fn error(&self, error: Arc<TrainingError>) -> Error {
+        match &*error {
+            TrainingError::Dataset(error) => loading_error(error),
+            TrainingError::Checkpoint(_) => Error::write(self.folder.checkpoints_folder(), error),
+            _ => Error::execution(error),
+        }
+    }
+}
