@@ -58,8 +58,7 @@ fn run(options: &Options) -> Result<()> {
     common::may_write(&options.output, options.force, &[&options.input])?;
     common::may_save(&options.output)?;
     let device = open_device(&options.device)?;
-    let dark = options.reading.open(&options.input)?.pixels.into_rgb8();
-    let result = common::guarded(|| compare(options, &dark, &device));
+    let result = common::guarded(|| compare(options, &device));
     let sheet = result.map_err(|error| common::describe(&options.input, &error))?;
     // It may have appeared since the work began.
     common::may_write(&options.output, options.force, &[&options.input])?;
@@ -69,7 +68,8 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// The sheet of a photograph.
-fn compare(options: &Options, dark: &RgbImage, device: &Device) -> Result<RgbImage> {
+fn compare(options: &Options, device: &Device) -> Result<RgbImage> {
+    let dark = &options.reading.open(&options.input)?.pixels.into_rgb8();
     let fit = |picture: RgbImage| fit(picture, options.width);
     let mut classical = vec![("input".to_owned(), fit(dark.clone()))];
     for (name, method) in CLASSICAL {
