@@ -125,11 +125,11 @@ impl Scene {
 
     /// A file that is no photograph, through every example that reads photographs.
     #[track_caller]
-    fn no_photo(&self, path: &Path, options: &[&str]) {
+    fn no_photo(&self, path: &Path, options: &'static [&'static str]) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let options = || options.iter().map(OsStr::new);
         let before = self.names("");
-        let arguments = |fixed: &[&'static str]| -> Vec<_> {
+        let arguments = |fixed: &'static [&'static str]| -> Vec<&OsStr> {
             let fixed: Vec<&OsStr> = fixed.iter().map(OsStr::new).collect();
             std::iter::once(path.as_os_str()).chain(fixed).chain(options()).collect()
         };
@@ -320,7 +320,8 @@ fn limits_that_wrap_or_allow_nothing_are_refused() {
         [("enhance", &["-o", "a.png"][..]), ("evaluate", &[]), ("compare", &["-o", "b.png"])]
     {
         for limit in ["0", "17592186044416", "18446744073709551615"] {
-            let options = ["dark.png", "--max-memory", limit].iter().chain(options);
+            let fixed = ["dark.png", "--max-memory", limit];
+            let options = fixed.iter().chain(options);
             let outcome = scene.run(example, &options.map(OsStr::new).collect::<Vec<_>>());
             assert_eq!(outcome.status, Some(2), "{example} {limit}: {}", outcome.stderr);
         }
@@ -363,7 +364,8 @@ mod unix {
                 ("evaluate", &[]),
                 ("compare", &["-o", "sheet.png"]),
             ] {
-                let arguments = [name].iter().chain(options).map(OsStr::new);
+                let named = [name];
+                let arguments = named.iter().chain(options).map(OsStr::new);
                 scene.run(example, &arguments.collect::<Vec<_>>()).refused(name);
             }
             let list = scene.file("list", format!("{name}\ngood/good-0.png\n").as_bytes());

@@ -210,7 +210,7 @@ mod tests {
         touch(folder.join("notes.txt"));
         // The folder's own name may have dots in it.
         for named in [folder.clone(), root.path().join("in/../in/.")] {
-            let plan = plan(&[named.clone()], None, "out");
+            let plan = plan(std::slice::from_ref(&named), None, "out");
             assert_eq!(outputs(&plan), ["out/a/1.PNG", "out/b.jpeg"].map(PathBuf::from));
             for (job, input) in plan.jobs.iter().zip(&inputs) {
                 assert_eq!(job.input.canonicalize().unwrap(), input.canonicalize().unwrap());
