@@ -1,4 +1,4 @@
-//! Shows what becomes of a photograph: three classical methods and SCI with each preset on one sheet.
+//! Compares results on one sheet: a photograph, three classical methods, and SCI with each preset.
 //!
 //! ```text
 //! cargo run --release --example compare -- dark.png -o sheet.png
@@ -9,41 +9,42 @@ mod common;
 
 use clap::Parser;
 use common::Result;
+use common::canvas::Canvas;
 use common::classical::CLASSICAL;
-use embedded_graphics::Pixel;
-use embedded_graphics::draw_target::DrawTarget;
-use embedded_graphics::geometry::{Dimensions, Point, Size};
+use embedded_graphics::geometry::Point;
 use embedded_graphics::mono_font::MonoTextStyle;
 use embedded_graphics::mono_font::ascii::FONT_9X15;
-use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
+use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::Drawable;
-use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Baseline, Text};
+use sci_burn::burn::tensor::Device;
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Enhancer, Exposure, Preset, open_device, open_photo, save_photo};
-use std::convert::Infallible;
+use sci_burn::{Enhancer, Exposure, Preset, open_device, save_photo};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Shows what becomes of a photograph: three classical methods and SCI with each preset on one sheet.
+/// Compares results on one sheet: a photograph, three classical methods, and SCI with each preset.
 #[derive(Parser)]
 struct Options {
     /// The photograph.
     input: PathBuf,
-    /// The sheet, a picture.
+    /// The picture to write.
     #[arg(short, long)]
     output: PathBuf,
-    /// The width of a column in pixels; photographs are reduced to it, not enlarged.
+    /// The width of a column in pixels. Larger photographs are reduced to it, or to four times as many
+    /// pixels in height; smaller ones are not enlarged.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(160..=4000))]
     width: u32,
-    /// Show how much light SCI estimates to have fallen where.
+    /// Show the illumination that SCI estimates.
     #[arg(long)]
     illumination: bool,
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal or cuda.
     #[arg(short, long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    reading: common::Reading,
     /// Replace a sheet that exists already.
     #[arg(short, long)]
     force: bool,
@@ -57,16 +58,26 @@ fn run(options: &Options) -> Result<()> {
     common::may_write(&options.output, options.force, &[&options.input])?;
     common::may_save(&options.output)?;
     let device = open_device(&options.device)?;
-    let dark = open_photo(&options.input)?.pixels.into_rgb8();
+    let result = common::guarded(|| compare(options, &device));
+    let sheet = result.map_err(|error| common::describe(&options.input, &error))?;
+    // It may have appeared since the work began.
+    common::may_write(&options.output, options.force, &[&options.input])?;
+    save_photo(&DynamicImage::from(sheet).into(), &options.output)?;
+    common::say(common::shown(&options.output));
+    Ok(())
+}
 
+/// The sheet of a photograph.
+fn compare(options: &Options, device: &Device) -> Result<RgbImage> {
+    let dark = &options.reading.open(&options.input)?.pixels.into_rgb8();
     let fit = |picture: RgbImage| fit(picture, options.width);
     let mut classical = vec![("input".to_owned(), fit(dark.clone()))];
     for (name, method) in CLASSICAL {
-        classical.push((name.to_owned(), fit(method(&dark))));
+        classical.push((name.to_owned(), fit(method(dark))));
     }
     let [mut enhanced, mut illumination] = [Vec::new(), Vec::new()];
     for preset in Preset::ALL {
-        let enhancer = Enhancer::from_preset(preset, &device);
+        let enhancer = Enhancer::from_preset(preset, device);
         let bright = enhancer.enhance(&dark.clone().into())?.into_rgb8();
         enhanced.push((format!("SCI {preset}"), fit(bright)));
         if preset == Preset::default() {
@@ -75,32 +86,31 @@ fn run(options: &Options) -> Result<()> {
             enhanced.push((format!("SCI {preset}, auto"), fit(bright)));
         }
         if options.illumination {
-            let map = enhancer.forward(photo_to_tensor(&dark, &device)).illumination;
+            let map = enhancer.forward(photo_to_tensor(dark, device)).illumination;
             illumination.push((format!("illumination, {preset}"), fit(tensor_to_photo(map)?)));
         }
     }
-    let sheet = sheet(&[classical, enhanced, illumination], options.width);
-    save_photo(&DynamicImage::from(sheet).into(), &options.output)?;
-    common::say(options.output.display());
-    Ok(())
+    Ok(sheet(&[classical, enhanced, illumination], options.width))
 }
 
-/// All in pixels.
+/// The space between pictures and the height of a label, in pixels.
 const GAP: u32 = 12;
 const LABEL: u32 = 24;
+
+/// How many times as high as a column is wide a picture may be. The sheet has at most five columns and
+/// three rows, so that this bounds its size.
+const TALLEST: u32 = 4;
 
 const BACKGROUND: Rgb<u8> = Rgb([24; 3]);
 const LETTERS: Rgb888 = Rgb888::new(220, 220, 220);
 
-/// A picture reduced to the width of a column.
+/// A picture reduced to the size of a place on the sheet.
 fn fit(picture: RgbImage, width: u32) -> RgbImage {
-    match picture.width() <= width {
-        true => picture,
-        // All heights are possible: the width alone decides.
-        false => {
-            DynamicImage::from(picture).resize(width, u32::MAX, FilterType::Triangle).into_rgb8()
-        }
+    let height = TALLEST * width;
+    if picture.width() <= width && picture.height() <= height {
+        return picture;
     }
+    DynamicImage::from(picture).resize(width, height, FilterType::Triangle).into_rgb8()
 }
 
 /// Rows of pictures, each under its label.
@@ -125,31 +135,4 @@ fn sheet(rows: &[Vec<(String, RgbImage)>], width: u32) -> RgbImage {
         top += row_height(row);
     }
     canvas.0
-}
-
-struct Canvas(RgbImage);
-
-impl Dimensions for Canvas {
-    fn bounding_box(&self) -> Rectangle {
-        Rectangle::new(Point::zero(), Size::new(self.0.width(), self.0.height()))
-    }
-}
-
-impl DrawTarget for Canvas {
-    type Color = Rgb888;
-    type Error = Infallible;
-
-    fn draw_iter<I>(&mut self, pixels: I) -> Result<(), Infallible>
-    where
-        I: IntoIterator<Item = Pixel<Rgb888>>,
-    {
-        for Pixel(Point { x, y }, color) in pixels {
-            if let (Ok(x), Ok(y)) = (x.try_into(), y.try_into())
-                && let Some(pixel) = self.0.get_pixel_mut_checked(x, y)
-            {
-                *pixel = Rgb([color.r(), color.g(), color.b()]);
-            }
-        }
-        Ok(())
-    }
 }

@@ -8,16 +8,16 @@
 mod common;
 
 use clap::Parser;
-use common::Result;
 use common::classical::CLASSICAL;
+use common::{Failure, Result, complain, escaped, guarded, shown};
 use indicatif::ProgressBar;
 use sci_burn::image::RgbImage;
 use sci_burn::metrics::{
     clipped_share, color_cast, entropy, lightness_order_error, mean_luminance,
     measure_of_enhancement, psnr, ssim,
 };
-use sci_burn::photo::find_photos;
-use sci_burn::{Enhancer, Exposure, Preset, open_device, open_photo};
+use sci_burn::photo::find_photos_except;
+use sci_burn::{Enhancer, Exposure, Preset, open_device};
 use serde_json::{Map, Value, json};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -29,31 +29,33 @@ struct Options {
     /// Dark photographs, or folders of them.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// The folder of the ground truths, under the photographs' names; the extension may differ.
+    /// The folder of the ground truths, which have the photographs' names; extensions may differ.
     #[arg(short, long)]
     truth: Option<PathBuf>,
-    /// Weights of this crate to measure, any number: easy, medium or difficult. All three if no
-    /// weights are named.
+    /// Presets to measure: easy, medium or difficult; may be repeated. All three if neither presets
+    /// nor weights are given.
     #[arg(short, long)]
     preset: Vec<Preset>,
-    /// Other weights to measure, any number: .pt, .safetensors or .bpk.
+    /// Weight files to measure: .pt, .safetensors or .bpk; may be repeated.
     #[arg(short, long)]
     weights: Vec<PathBuf>,
-    /// How far they brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
+    /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "full")]
     exposure: Exposure,
-    /// Measure gamma, histogram equalization and Retinex as well.
+    /// Also measure gamma, histogram equalization (CLAHE) and Retinex.
     #[arg(short, long)]
     baselines: bool,
-    /// Write every photograph's figures into this file.
+    /// Write the figures of every photograph to this file.
     #[arg(long)]
     csv: Option<PathBuf>,
-    /// Write every photograph's figures, and the means, into this file.
+    /// Write the figures of every photograph, and their means, to this file.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal or cuda.
     #[arg(short, long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    reading: common::Reading,
     /// Replace files of figures that exist already.
     #[arg(short, long)]
     force: bool,
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     common::exit_whole(run(&Options::parse()))
 }
 
-/// Measures every photograph that can be, and returns whether those were all.
+/// Measures every photograph that can be, and returns whether that was all of them.
 fn run(options: &Options) -> Result<bool> {
     let inputs: Vec<&Path> = options.inputs.iter().map(PathBuf::as_path).collect();
     for file in options.csv.iter().chain(&options.json) {
@@ -72,29 +74,35 @@ fn run(options: &Options) -> Result<bool> {
     if let (Some(csv), Some(json)) = (&options.csv, &options.json)
         && csv == json
     {
-        return Err(common::unwritable(csv, "both figures would be written there"));
+        return Err(common::unwritable(csv, "--csv and --json name the same file"));
     }
     let methods = methods(options)?;
+    let (photos, mut refused) = photos(&options.inputs);
     let truths = match &options.truth {
-        Some(folder) => Some(Truths { folder, files: find_photos(folder)? }),
+        Some(folder) => {
+            let found = find_photos_except(folder, None)?;
+            refused.extend(found.unreadable.into_iter().map(Failure::from));
+            Some(Truths { folder, files: found.photos })
+        }
         None => None,
     };
-    let (photos, refused) = photos(&options.inputs);
-    for error in &refused {
-        eprintln!("error: {error}");
-    }
+    refused.iter().for_each(complain);
 
     let columns = &COLUMNS[if truths.is_some() { 0 } else { WITH_TRUTH }..];
     let bar = ProgressBar::new(photos.len() as u64);
     bar.set_style(common::style("{bar:30} {pos}/{len} photographs  {wide_msg}"));
     let mut rows = Vec::new();
-    let mut failed = refused.len();
+    let (mut measured, mut failed) = (0, refused.len());
     for photo in &photos {
-        bar.set_message(photo.path.display().to_string());
-        match measure(photo, truths.as_ref(), &methods, columns) {
-            Ok(measured) => rows.extend(measured),
+        bar.set_message(shown(&photo.path));
+        let one = || measure(photo, truths.as_ref(), &methods, columns, &options.reading);
+        match guarded(one) {
+            Ok(figures) => {
+                rows.extend(figures);
+                measured += 1;
+            }
             Err(error) => {
-                bar.suspend(|| eprintln!("error: {}", common::describe(&photo.path, &error)));
+                bar.suspend(|| complain(common::describe(&photo.path, &error)));
                 failed += 1;
             }
         }
@@ -102,30 +110,24 @@ fn run(options: &Options) -> Result<bool> {
     }
     bar.finish_and_clear();
 
-    match failed {
-        0 => {}
-        1 => eprintln!("error: 1 input was left out"),
-        _ => eprintln!("error: {failed} inputs were left out"),
-    }
-    if rows.is_empty() {
-        return Ok(false);
-    }
     let means: Vec<_> = methods.iter().filter_map(|(name, _)| mean(name, &rows)).collect();
-    if let Some(path) = &options.csv {
-        common::write_whole(path, &csv(columns, &rows))?;
+    if !means.is_empty() {
+        if let Some(path) = &options.csv {
+            common::write_whole(path, &csv(columns, &rows), options.force)?;
+        }
+        if let Some(path) = &options.json {
+            common::write_whole(path, &json(columns, &means, &rows), options.force)?;
+        }
+        print_table(columns, &means);
     }
-    if let Some(path) = &options.json {
-        common::write_whole(path, &json(columns, &means, &rows))?;
-    }
-    print_table(columns, &means);
-    match rows.len() / methods.len() {
-        1 => {}
-        photos => common::say(format_args!("means over {photos} photographs")),
-    }
+    common::say(match measured {
+        0 | 1 => format!("{measured} measured, {failed} failed"),
+        _ => format!("means of {measured} measured, {failed} failed"),
+    });
     Ok(failed == 0)
 }
 
-/// The pictures that are compared. Without ground truth, no column asks for it.
+/// The pictures that a figure is computed from.
 struct Pictures<'a> {
     dark: &'a RgbImage,
     bright: &'a RgbImage,
@@ -134,11 +136,11 @@ struct Pictures<'a> {
 
 impl Pictures<'_> {
     fn truth(&self) -> &RgbImage {
-        self.truth.expect("measured only where it is there")
+        self.truth.expect("columns that need it are measured only if it is there")
     }
 }
 
-/// What is measured: its name, how many decimals make sense, and how.
+/// A metric: its name, its decimals in the table, and its function.
 type Column = (&'static str, usize, fn(&Pictures) -> sci_burn::Result<f64>);
 
 const COLUMNS: [Column; 8] = [
@@ -152,13 +154,13 @@ const COLUMNS: [Column; 8] = [
     ("color cast", 3, |pictures| color_cast(pictures.bright, pictures.dark)),
 ];
 
-/// So many of them, the first, need the ground truth.
+/// The number of columns, the first ones, that need the ground truth.
 const WITH_TRUTH: usize = 2;
 
 /// A dark photograph in, a brighter one out.
 type Method = Box<dyn Fn(&RgbImage) -> Result<RgbImage>>;
 
-/// Each with its name. The first leaves the photograph as it is.
+/// The methods and their names. The first one leaves the photograph as it is.
 fn methods(options: &Options) -> Result<Vec<(String, Method)>> {
     let device = open_device(&options.device)?;
     let mut methods: Vec<(String, Method)> =
@@ -177,6 +179,7 @@ fn methods(options: &Options) -> Result<Vec<(String, Method)>> {
         methods.push((format!("SCI {preset}"), sci(enhancer)));
     }
     for weights in &options.weights {
+        common::regular(weights)?;
         let enhancer = Enhancer::from_file(weights, &device)?.with_exposure(options.exposure)?;
         methods.push((weights.display().to_string(), sci(enhancer)));
     }
@@ -189,12 +192,12 @@ fn sci(enhancer: Enhancer) -> Method {
 
 struct Photo {
     path: PathBuf,
-    /// Where it is below the folder that was named.
+    /// The path below the folder that was given.
     name: PathBuf,
 }
 
-/// All photographs of the inputs, and what is wrong with those inputs that lead to none.
-fn photos(inputs: &[PathBuf]) -> (Vec<Photo>, Vec<sci_burn::Error>) {
+/// All photographs of the inputs, and an error for each input that cannot be read.
+fn photos(inputs: &[PathBuf]) -> (Vec<Photo>, Vec<Failure>) {
     let (mut photos, mut refused) = (Vec::new(), Vec::new());
     for input in inputs {
         if !input.is_dir() {
@@ -202,12 +205,15 @@ fn photos(inputs: &[PathBuf]) -> (Vec<Photo>, Vec<sci_burn::Error>) {
             photos.push(Photo { path: input.clone(), name });
             continue;
         }
-        match find_photos(input) {
-            Ok(found) => photos.extend(found.into_iter().map(|path| {
-                let name = path.strip_prefix(input).unwrap_or(&path).to_owned();
-                Photo { path, name }
-            })),
-            Err(error) => refused.push(error),
+        match find_photos_except(input, None) {
+            Ok(found) => {
+                photos.extend(found.photos.into_iter().map(|path| {
+                    let name = path.strip_prefix(input).unwrap_or(&path).to_owned();
+                    Photo { path, name }
+                }));
+                refused.extend(found.unreadable.into_iter().map(Failure::from));
+            }
+            Err(error) => refused.push(error.into()),
         }
     }
     (photos, refused)
@@ -219,34 +225,35 @@ struct Truths<'a> {
 }
 
 impl Truths<'_> {
-    /// The ground truth under a photograph's name, or else one with another extension.
-    fn open(&self, name: &Path) -> Result<RgbImage> {
+    /// The ground truth of a photograph's name, or else one with another extension.
+    fn open(&self, name: &Path, reading: &common::Reading) -> Result<RgbImage> {
         let path = self.folder.join(name);
         let same = self.files.iter().find(|file| **file == path);
         let stem = path.with_extension("");
         let truth = same.or_else(|| self.files.iter().find(|file| file.with_extension("") == stem));
         let missing = || common::unreadable(&path, "there is no such ground truth");
-        Ok(open_photo(truth.ok_or_else(missing)?)?.pixels.into_rgb8())
+        Ok(reading.open(truth.ok_or_else(missing)?)?.pixels.into_rgb8())
     }
 }
 
 /// A method's figures, one for each column.
 struct Row {
-    /// None where they are means.
+    /// None if the figures are means.
     photo: Option<String>,
     method: String,
     figures: Vec<f64>,
 }
 
-/// A row for each method.
+/// Measures a photograph: a row for each method.
 fn measure(
     photo: &Photo,
     truths: Option<&Truths>,
     methods: &[(String, Method)],
     columns: &[Column],
+    reading: &common::Reading,
 ) -> Result<Vec<Row>> {
-    let dark = open_photo(&photo.path)?.pixels.into_rgb8();
-    let truth = truths.map(|truths| truths.open(&photo.name)).transpose()?;
+    let dark = reading.open(&photo.path)?.pixels.into_rgb8();
+    let truth = truths.map(|truths| truths.open(&photo.name, reading)).transpose()?;
     let row = |(name, method): &(String, Method)| {
         let bright = method(&dark)?;
         let pictures = Pictures { dark: &dark, bright: &bright, truth: truth.as_ref() };
@@ -260,7 +267,7 @@ fn measure(
     methods.iter().map(row).collect()
 }
 
-/// The means of a method's figures, if there are any.
+/// The means of a method's figures, if there are figures.
 fn mean(method: &str, rows: &[Row]) -> Option<Row> {
     let rows: Vec<_> = rows.iter().filter(|row| row.method == method).collect();
     let mean = |column| rows.iter().map(|row| row.figures[column]).sum::<f64>() / rows.len() as f64;
@@ -268,14 +275,14 @@ fn mean(method: &str, rows: &[Row]) -> Option<Row> {
     Some(Row { photo: None, method: method.to_owned(), figures: (0..columns).map(mean).collect() })
 }
 
-/// Names to the left, numbers to the right, each column as wide as it must be.
+/// Prints a table: names left-aligned, numbers right-aligned, columns as wide as their contents.
 fn print_table(columns: &[Column], rows: &[Row]) {
     let names = columns.iter().map(|(name, ..)| (*name).to_owned());
     let mut lines: Vec<Vec<String>> = vec![iter::once(String::new()).chain(names).collect()];
     for row in rows {
         let figures = row.figures.iter().zip(columns);
         let cells = figures.map(|(figure, (_, decimals, _))| format!("{figure:.decimals$}"));
-        lines.push(iter::once(row.method.clone()).chain(cells).collect());
+        lines.push(iter::once(escaped(&row.method)).chain(cells).collect());
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<_> = (0..=columns.len()).map(|column| width(column).unwrap_or(0)).collect();
@@ -288,7 +295,7 @@ fn print_table(columns: &[Column], rows: &[Row]) {
     }
 }
 
-/// A line for each photograph and method.
+/// The figures as CSV: a line for each photograph and method.
 fn csv(columns: &[Column], rows: &[Row]) -> Vec<u8> {
     let mut table = csv::Writer::from_writer(Vec::new());
     let in_memory = "memory takes every record";
@@ -302,7 +309,7 @@ fn csv(columns: &[Column], rows: &[Row]) -> Vec<u8> {
     table.into_inner().expect(in_memory)
 }
 
-/// An infinite PSNR becomes null: JSON has no such number.
+/// Figures and means as JSON. An infinite PSNR becomes null, since JSON has no such number.
 fn json(columns: &[Column], means: &[Row], rows: &[Row]) -> Vec<u8> {
     let object = |row: &Row| {
         let mut object = Map::new();

@@ -1,4 +1,4 @@
-//! The example `video`, as a pipe uses it.
+//! The example `video`, in a pipe.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -174,10 +174,21 @@ fn header_of(stream: &[u8]) -> &[u8] {
 fn what_is_no_video_is_refused_in_one_line() {
     let deep = y4m("C420p10", [WIDTH, HEIGHT], WIDTH * HEIGHT / 2);
     let fields = y4m("It C444", [WIDTH, HEIGHT], WIDTH * HEIGHT);
+    let endless = format!("YUV4MPEG2 W48 H36 X{}\n", "x".repeat(1024));
     let cut = &y4m("C444", [WIDTH, HEIGHT], WIDTH * HEIGHT)[..5000];
     for (input, expected) in [
         (&b""[..], "it is empty"),
         (b"RIFF and so on\n", "not Y4M"),
+        (b"YUV4\n", "not Y4M"),
+        (b"YUV4", "in the middle of its Y4M header"),
+        (b"YUV4MPEG2 W48 H3", "in the middle of its Y4M header"),
+        (b"YUV4MPEG2 W48 H36 F25:1 C444\r\nFRAME\r\n", "ends with CR LF, expected LF"),
+        (endless.as_bytes(), "header is longer than 1024 bytes"),
+        (b"YUV4MPEG2 W48 H36 C444 \xff\n", "not text"),
+        (b"YUV4MPEG2 W48 H36 F25 C444\n", "says 25 frames a second"),
+        (b"YUV4MPEG2 F25:1 C444\n", "says ×,"),
+        (b"YUV4MPEG2 W48 H36 C444\nFRAM", "in the middle of frame 1"),
+        (b"YUV4MPEG2 W48 H36 C444\nframe\n", "frame 1 has no Y4M header"),
         (&deep, "expected 8-bit 4:2:0 or 4:4:4"),
         (&fields, "interlaced"),
         (cut, "in the middle of frame 1"),
@@ -196,6 +207,41 @@ fn sizes_that_no_frame_has_are_refused() {
         let output = video(&["--size", size], &[]);
         assert_eq!(output.status.code(), Some(1), "{size}");
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(message.starts_with("error: setting `size`"), "{message}");
+        assert!(
+            message.starts_with(&format!("error: --size is {}", size.replace('x', "×"))),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn headers_whose_sizes_overflow_are_refused() {
+    for size in [
+        "W4294967296 H4294967296",
+        "W3074457345618258603 H6",
+        "W18446744073709551615 H18446744073709551615",
+        "W99999999999999999999999 H1",
+        "W-1 H1",
+        "W0 H36",
+        "W100000 H100000",
+    ] {
+        let output = video(&[], format!("YUV4MPEG2 {size} F25:1 C444\nFRAME\n").as_bytes());
+        assert_eq!(output.status.code(), Some(1), "{size}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        let shown = size.replace('W', "").replace(" H", "×");
+        let expected = format!("error: cannot read standard input: its Y4M header says {shown}, ");
+        assert!(message.starts_with(&expected) && message.lines().count() == 1, "{message}");
+        assert!(output.stdout.is_empty(), "{size}");
+    }
+}
+
+#[test]
+fn the_smallest_frames_are_frames() {
+    for (header, size, colors) in [("C420", [1, 1], 1), ("C444", [1, 2], 2), ("C420", [3, 1], 2)] {
+        let input = y4m(header, size, colors);
+        let output = video(&["--exposure", "0"], &input);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout.len(), input.len());
+        assert_eq!(header_of(&output.stdout), header_of(&input));
     }
 }

@@ -1,8 +1,8 @@
-//! Makes a dark video bright: frames in from standard input, frames out to standard output.
+//! Brightens a dark video: frames from standard input, enhanced frames to standard output.
 //!
 //! ```text
-//! ffmpeg -i night.mp4 -f yuv4mpegpipe - | video | ffmpeg -i - bright.mp4
-//! camera | video --size 1920x1080 --rate 30 | player
+//! ffmpeg -i night.mp4 -f yuv4mpegpipe - | cargo run --release --example video | ffmpeg -i - bright.mp4
+//! camera | cargo run --release --example video -- --size 1920x1080 --rate 30 | player
 //! ```
 
 #[path = "../common/mod.rs"]
@@ -20,11 +20,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Makes a dark video bright: Y4M (4:2:0 or 4:4:4, 8 bit), or raw RGB, from standard input to standard
+/// Brightens a dark video: Y4M (4:2:0 or 4:4:4, 8 bit) or raw RGB, from standard input to standard
 /// output.
 #[derive(Parser)]
 struct Options {
-    /// The input is raw RGB, three bytes a pixel, of this size; otherwise it is Y4M.
+    /// The size of the frames if the input is raw RGB, three bytes a pixel, instead of Y4M.
     #[arg(long, value_name = "WxH", value_parser = common::size)]
     size: Option<[usize; 2]>,
     /// Frames a second of raw input.
@@ -32,7 +32,7 @@ struct Options {
     rate: f32,
     #[command(flatten)]
     network: common::Network,
-    /// How far to brighten: full, a strength from 0 to 1, auto or auto:LUMINANCE.
+    /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
 }
@@ -49,12 +49,13 @@ fn run(options: &Options) -> Result<()> {
     };
     let brighten = Brighten::new(enhancer, options.exposure, input.frame_rate())?;
 
-    // Reading, enhancing and writing go on beside each other, a few frames apart. Nobody waits for
-    // the reader when the writer has failed: the next frame may be a long time coming.
+    // Reading, enhancing and writing run at the same time, a few frames apart. If writing fails, the
+    // program does not wait for the reader: the next frame may take long to arrive.
     let (dark, to_brighten) = sync_channel(2);
     let (bright, to_write) = sync_channel(2);
-    let reading = thread::spawn(move || read(input, &dark));
-    let brightening = thread::spawn(move || brighten.all(&to_brighten, &bright));
+    let reading = thread::spawn(move || common::guarded(|| read(input, &dark)));
+    let brightening =
+        thread::spawn(move || common::guarded(|| brighten.all(&to_brighten, &bright)));
     write(output, &to_write)?;
     join(brightening)?;
     join(reading)
@@ -86,7 +87,7 @@ fn write(mut output: Output, bright: &Receiver<Picture>) -> Result<()> {
 
 struct Brighten {
     enhancer: Enhancer,
-    /// For an exposure that follows the video.
+    /// For an automatic exposure, which follows the video, with its luminance.
     steady: Option<(SteadyExposure, f32)>,
 }
 

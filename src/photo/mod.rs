@@ -7,9 +7,7 @@ mod pixels;
 mod read;
 mod save;
 
-#[cfg(feature = "train")]
-pub(crate) use files::{Found, find_photos_except};
-pub use files::{Job, PHOTO_EXTENSIONS, Plan, find_photos, is_photo, plan_jobs};
+pub use files::{FoundPhotos, PHOTO_EXTENSIONS, find_photos, find_photos_except, is_photo};
 #[cfg(feature = "train")]
 pub(crate) use pixels::images_to_tensor;
 pub use pixels::{photo_to_tensor, tensor_to_photo};

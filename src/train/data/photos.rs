@@ -1,7 +1,7 @@
 use super::Darken;
 use crate::error::{Error, Result};
 use crate::loss::SmoothnessLoss;
-use crate::photo::{Found, find_photos_except, open_photo, photo_size};
+use crate::photo::{FoundPhotos, find_photos_except, open_photo, photo_size};
 use burn::config::Config;
 use image::{DynamicImage, Rgb32FImage};
 use rand::rngs::ChaCha8Rng;
@@ -144,7 +144,7 @@ impl PhotoSet {
             set.photos.push(source.to_owned());
             return Ok(set);
         }
-        let Found { photos, unreadable } = find_photos_except(source, except)?;
+        let FoundPhotos { photos, unreadable } = find_photos_except(source, except)?;
         let found = photos.len();
         set.photos = photos;
         let on_refused = &set.on_refused;

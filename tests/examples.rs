@@ -1,0 +1,165 @@
+//! What the examples share, and the examples `evaluate` and `compare` from outside.
+
+#[path = "../examples/common/mod.rs"]
+mod common;
+
+use sci_burn::image::{DynamicImage, Rgb, RgbImage};
+use sci_burn::metrics::{mean_luminance, psnr, ssim};
+use sci_burn::{Enhancer, Preset, open_device, open_photo};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs an example that was built beside this test, as `cargo test` does.
+fn run(example: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+    let mut path: PathBuf = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push(format!("examples/{example}{}", std::env::consts::EXE_SUFFIX));
+    Command::new(path).args(arguments).output().expect("`cargo build --examples` builds it")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/samples")
+}
+
+/// Two dark photographs and a broken one, and the ground truths, under other extensions.
+fn pairs(root: &Path) -> [PathBuf; 2] {
+    let [dark, truth] = ["dark", "truth"].map(|name| root.join(name));
+    for folder in [&dark, &truth] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    for name in ["coffee", "rocket"] {
+        let sample = |kind| samples().join(format!("{name}-{kind}.png"));
+        std::fs::copy(sample("dark"), dark.join(name).with_extension("png")).unwrap();
+        let clean = open_photo(sample("clean")).unwrap().pixels;
+        clean.save(truth.join(name).with_extension("bmp")).unwrap();
+    }
+    std::fs::write(dark.join("broken.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+    [dark, truth]
+}
+
+#[test]
+fn evaluate_measures_what_the_metrics_measure() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let [dark, truth] = pairs(root);
+    let [csv, json] = ["figures.csv", "figures.json"].map(|name| root.join(name));
+    let arguments = ["--truth", "--preset", "--csv", "--json"].map(OsStr::new);
+    let values = [truth.as_os_str(), OsStr::new("easy"), csv.as_os_str(), json.as_os_str()];
+    let options = arguments.into_iter().zip(values).flat_map(|(name, value)| [name, value]);
+    let output =
+        run("evaluate", [dark.as_os_str(), "--baselines".as_ref()].into_iter().chain(options));
+    // The broken one is named, and the others are measured.
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("broken.png") && error.lines().count() == 1, "{error}");
+
+    const COLUMNS: [&str; 8] =
+        ["PSNR", "SSIM", "LOE", "entropy", "EME", "luminance", "clipped", "color cast"];
+    const METHODS: [&str; 5] = ["input", "gamma", "CLAHE", "Retinex", "SCI easy"];
+    let mut table = csv::Reader::from_path(&csv).unwrap();
+    let header = table.headers().unwrap().clone();
+    assert!(header.iter().eq(["photograph", "method"].into_iter().chain(COLUMNS)), "{header:?}");
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2 * METHODS.len());
+    let enhancer = Enhancer::from_preset(Preset::Easy, &open_device("cpu").unwrap());
+    for (rows, name) in rows.chunks(METHODS.len()).zip(["coffee", "rocket"]) {
+        for (row, method) in rows.iter().zip(METHODS) {
+            assert!(row[0].ends_with(&format!("{name}.png")) && &row[1] == method, "{row:?}");
+        }
+        let open = |path: PathBuf| open_photo(path).unwrap().pixels.into_rgb8();
+        let input = open(dark.join(name).with_extension("png"));
+        let clean = open(truth.join(name).with_extension("bmp"));
+        let bright = enhancer.enhance(&input.clone().into()).unwrap().into_rgb8();
+        for (row, picture) in [(&rows[0], &input), (&rows[4], &bright)] {
+            let expected = [psnr(picture, &clean).unwrap(), ssim(picture, &clean).unwrap()];
+            let expected = [expected[0], expected[1], mean_luminance(picture)];
+            let found = [2, 3, 7].map(|column| row[column].parse::<f64>().unwrap());
+            assert_eq!(found, expected, "{row:?}");
+        }
+        // The input compared with itself: its order of lightness and its colors are kept.
+        assert_eq!([4, 9].map(|column| rows[0][column].parse::<f64>().unwrap()), [0.0, 0.0]);
+    }
+
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let [means, photographs] = ["means", "photographs"].map(|part| file[part].as_array().unwrap());
+    assert_eq!((means.len(), photographs.len()), (METHODS.len(), rows.len()));
+    let printed = text(&output.stdout);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        COLUMNS.join(" ").split(' ').collect::<Vec<_>>()
+    );
+    for (index, method) in METHODS.iter().enumerate() {
+        assert_eq!(means[index]["method"], *method);
+        let luminances = [index, METHODS.len() + index].map(|row| &photographs[row]["luminance"]);
+        let [first, second] = luminances.map(|luminance| luminance.as_f64().unwrap());
+        let mean = means[index]["luminance"].as_f64().unwrap();
+        assert!((mean - (first + second) / 2.0).abs() < 1e-12, "{method}");
+        let line = lines[index + 1];
+        assert!(line.starts_with(method) && line.contains(&format!("{mean:.3}")), "{line}");
+    }
+    assert_eq!(lines[METHODS.len() + 1..], ["means of 2 measured, 1 failed"]);
+
+    // Without --force, figures are not replaced.
+    let again = run("evaluate", [dark.as_os_str(), "--csv".as_ref(), csv.as_os_str()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        text(&again.stderr).ends_with("figures.csv: it exists already (--force replaces it)\n")
+    );
+}
+
+#[test]
+fn evaluate_without_ground_truth_has_no_columns_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let csv = root.path().join("figures.csv");
+    let photo = samples().join("coffee-dark.png");
+    let output = run("evaluate", [photo.as_os_str(), "--csv".as_ref(), csv.as_os_str()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let header = std::fs::read_to_string(csv).unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(header, "photograph,method,LOE,entropy,EME,luminance,clipped,color cast");
+    let printed = text(&output.stdout);
+    let methods: Vec<_> = ["input", "SCI easy", "SCI medium", "SCI difficult"].into();
+    for (line, method) in printed.lines().skip(1).zip(&methods) {
+        assert!(line.starts_with(method), "{line}");
+    }
+    assert!(printed.ends_with("1 measured, 0 failed\n"), "{printed}");
+}
+
+#[test]
+fn evaluate_says_how_many_even_if_there_are_none() {
+    let output = run("evaluate", ["no-such-photograph.png", "no-such-folder/x.jpg"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "0 measured, 2 failed\n");
+    assert_eq!(text(&output.stderr).lines().count(), 2);
+}
+
+/// The size of the sheet of a photograph, with `options`.
+fn sheet(photo: &RgbImage, options: &[&str]) -> (u32, u32) {
+    let root = tempfile::tempdir().unwrap();
+    let [input, output] = ["input.png", "sheet.png"].map(|name| root.path().join(name));
+    DynamicImage::from(photo.clone()).save(&input).unwrap();
+    let paths = [input.as_os_str(), "-o".as_ref(), output.as_os_str()];
+    let result = run("compare", paths.into_iter().chain(options.iter().map(OsStr::new)));
+    assert!(result.status.success(), "{}", text(&result.stderr));
+    let sheet = open_photo(&output).unwrap().pixels;
+    (sheet.width(), sheet.height())
+}
+
+#[test]
+fn compare_draws_a_sheet_of_two_or_three_rows() {
+    let photo = |width, height| {
+        RgbImage::from_fn(width, height, |x, y| Rgb([(x % 60) as u8, (y % 50) as u8, 20]))
+    };
+    // Four columns of 200 and the gaps around them; each row a label, pictures and a gap.
+    assert_eq!(sheet(&photo(100, 50), &["--width", "200"]), (4 * 212 + 12, 2 * (24 + 50 + 12)));
+    let three = sheet(&photo(400, 300), &["--width", "200", "--illumination"]);
+    assert_eq!(three, (4 * 212 + 12, 3 * (24 + 150 + 12)));
+    // A tall picture is reduced to four times the width of a column.
+    assert_eq!(sheet(&photo(2, 5000), &["--width", "160"]), (4 * 172 + 12, 2 * (24 + 640 + 12)));
+}
