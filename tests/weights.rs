@@ -51,6 +51,7 @@ fn a_seed_gives_the_same_weights_on_every_device() {
     assert_eq!(expected[..3], [-0.015507438, -0.027668435, 0.017794259]);
     for (name, device) in common::devices() {
         assert_eq!(drawn(7, &device), expected, "{name}");
+        #[cfg(feature = "train")]
         assert_eq!(drawn(7, &device.clone().autodiff()), expected, "{name}");
         assert_ne!(drawn(8, &device), expected, "{name}");
     }
@@ -260,6 +261,7 @@ fn another_number_of_blocks_is_refused() {
 }
 
 #[test]
+#[cfg(feature = "train")]
 fn training_statistics_are_in_the_file_to_the_last_update() {
     let folder = folder();
     let training = cpu().autodiff();
