@@ -12,3 +12,23 @@ pub fn fidelity(input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
     // Row by row first: backends add up large tensors in an order that depends on the threads.
     (illumination - input).square().mean_dim(3).mean()
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    #[test]
+    fn the_fidelity_of_a_large_picture_does_not_depend_on_threads() {
+        let random = || {
+            let range = Distribution::Uniform(0.0, 1.0);
+            Tensor::<4>::random([1, 3, 1300, 1300], range, &Device::flex())
+        };
+        let (input, light) = (random(), random());
+        let [one, two, five] = [1, 2, 5].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| fidelity(input.clone(), light.clone()).into_scalar::<f32>())
+        });
+        assert!(one == two && one == five, "{one} {two} {five}");
+    }
+}

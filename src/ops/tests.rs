@@ -1,8 +1,7 @@
 //! The kernels against the plain functions, on every backend with kernels that is compiled in.
 
-use super::functions::{conv3x3, enhance_pixels, has_kernel, norm_relu};
-use super::{FoldedEstimator, Operation, Samples, Weights, plain};
-use crate::loss::{SmoothnessLossConfig, YcbcrLayout, fidelity};
+use super::functions::{conv3x3, enhance_pixels, has_kernel, norm_relu, smoothness};
+use super::{FoldedEstimator, Operation, Samples, Weighting, Weights, plain};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -10,6 +9,12 @@ fn devices() -> Vec<Device> {
     let devices =
         crate::device_names().into_iter().filter_map(|name| crate::open_device(name).ok());
     devices.filter(|device| has_kernel(Operation::Conv3x3, device)).collect()
+}
+
+/// Colors as the loss converts them, nearly.
+fn weighting(sigma: f64, per_pixel: bool) -> Weighting {
+    let matrix = [[0.26, -0.15, 0.44], [0.56, -0.29, -0.37], [0.1, 0.44, -0.07]];
+    Weighting { matrix, offset: [0.06, 0.5, 0.5], per_pixel, sigma }
 }
 
 fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -122,6 +127,7 @@ fn agree(fast: &[Vec<f32>], plain: &[Vec<f32>], tolerance: f64, least: f64) {
     }
 }
 
+type Smoothness = fn(Tensor<4>, Tensor<4>, Weighting) -> Tensor<1>;
 type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>;
 type NormRelu =
     fn(Tensor<4>, Tensor<1>, Tensor<1>, Option<Tensor<4>>, f64) -> (Tensor<4>, [Tensor<1>; 2]);
@@ -185,19 +191,13 @@ proptest! {
     ) {
         let images = [[batch, 3, height, width]; 2];
         let arguments = Arguments { seed, images, vectors: [1; 2] };
-        let ycbcr = if per_pixel { YcbcrLayout::PerPixel } else { YcbcrLayout::Reference };
-        let loss = SmoothnessLossConfig { sigma, ycbcr }.init().unwrap();
         for device in devices() {
-            let of = |fast: bool| {
+            let of = |function: Smoothness| {
                 arguments.run(&device, |input, illumination, _, _| {
-                    let loss = match fast {
-                        true => loss.forward(input, illumination),
-                        false => plain::smoothness(input, illumination, loss.weighting()),
-                    };
-                    loss.reshape([1; 4])
+                    function(input, illumination, weighting(sigma, per_pixel)).reshape([1; 4])
                 })
             };
-            agree(&of(true), &of(false), 2e-4, 1e-6);
+            agree(&of(smoothness), &of(plain::smoothness), 2e-4, 1e-6);
         }
     }
 
@@ -213,9 +213,7 @@ proptest! {
                     let scale = shift.clone() + 2.0;
                     let (image, _) = norm_relu(image.clone(), scale, shift, Some(image), 1e-5);
                     let image = conv3x3(image, weight, bias);
-                    let loss = SmoothnessLossConfig::new().init().unwrap();
-                    let fidelity = fidelity(image.clone(), image.clone() * 0.5);
-                    (loss.forward(image.clone(), image) + fidelity).reshape([1; 4])
+                    smoothness(image.clone(), image, weighting(10.0, false)).reshape([1; 4])
                 })
             }));
             prop_assert!(results[0] == results[1] && results[0] == results[2]);
@@ -227,16 +225,16 @@ proptest! {
 fn the_loss_is_the_same_with_and_without_autodiff() {
     for device in devices() {
         for (seed, [height, width]) in [[3, 3], [33, 17], [70, 130]].into_iter().enumerate() {
-            for ycbcr in [YcbcrLayout::Reference, YcbcrLayout::PerPixel] {
-                let loss = SmoothnessLossConfig { sigma: 0.3, ycbcr }.init().unwrap();
+            for per_pixel in [false, true] {
+                let loss = |input, light| smoothness(input, light, weighting(0.3, per_pixel));
                 let images = |device: &Device| {
                     [0, 9].map(|n| random(seed as u64 + n, [2, 3, height, width], device))
                 };
                 let [input, light] = images(&device);
-                let alone = host(loss.forward(input, light))[0];
+                let alone = host(loss(input, light))[0];
                 let [input, light] = images(&device.clone().autodiff());
-                let tracked = host(loss.forward(input.clone().require_grad(), light.clone()))[0];
-                let untracked = host(loss.forward(input, light))[0];
+                let tracked = host(loss(input.clone().require_grad(), light.clone()))[0];
+                let untracked = host(loss(input, light))[0];
                 let bits = [alone, tracked, untracked].map(f32::to_bits);
                 assert!(bits[0] == bits[1] && bits[0] == bits[2], "{alone} {tracked} {untracked}");
             }
@@ -256,16 +254,6 @@ fn kernels_are_asked_for_by_operation() {
 }
 
 #[test]
-fn the_fidelity_of_a_large_picture_does_not_depend_on_threads() {
-    for device in devices() {
-        let [input, light] = [1, 2].map(|seed| random(seed, [1, 3, 1300, 1300], &device));
-        let results =
-            [1, 2, 5].map(|n| in_threads(n, || host(fidelity(input.clone(), light.clone()))));
-        assert!(results[0] == results[1] && results[0] == results[2], "{results:?}");
-    }
-}
-
-#[test]
 fn gradients_agree_with_finite_differences() {
     let seed = 77;
     for device in devices() {
@@ -281,13 +269,13 @@ fn gradients_agree_with_finite_differences() {
                 },
             );
         }
-        for ycbcr in [YcbcrLayout::Reference, YcbcrLayout::PerPixel] {
-            let loss = SmoothnessLossConfig { sigma: 0.7, ycbcr }.init().unwrap();
+        for per_pixel in [false, true] {
             Arguments { seed, images: [[1, 3, 4, 5]; 2], vectors: [1; 2] }.check_by_differences(
                 &device,
                 |input, illumination, _, _| {
                     // Spread out, so that a step leads over no kink of an absolute value.
-                    loss.forward(input, illumination * 10.0).reshape([1; 4])
+                    smoothness(input, illumination * 10.0, weighting(0.7, per_pixel))
+                        .reshape([1; 4])
                 },
             );
         }
@@ -321,9 +309,8 @@ fn what_is_not_a_number_is_not_swallowed() {
             assert_eq!(of(norm_relu)[9 * 20..], of(plain::norm_relu)[9 * 20..]);
             assert!(of(norm_relu)[9 * 20..2 * 9 * 20].iter().all(|unreal| *unreal));
 
-            let loss = SmoothnessLossConfig::new().init().unwrap();
             for (input, light) in [(&broken, &image), (&image, &broken)] {
-                let value = host(loss.forward(input.clone(), light.clone()));
+                let value = host(smoothness(input.clone(), light.clone(), weighting(10.0, false)));
                 assert!(!value[0].is_finite(), "{value:?}");
             }
         }
