@@ -113,9 +113,10 @@ pub enum Error {
 
     /// A tensor in a weight file has another shape than the model asks for.
     #[error(
-        "{}: tensor `{}` has shape {found:?}, expected {expected:?}",
+        "{}: tensor `{}` has shape {}, expected {expected:?}",
         shown(path),
-        brief(tensor)
+        brief(tensor),
+        brief(format_args!("{found:?}"))
     )]
     #[non_exhaustive]
     TensorShape {
@@ -202,7 +203,7 @@ pub enum Error {
         source: Cause,
     },
 
-    /// A computation failed on its device, for want of memory for example.
+    /// A computation failed on its device, for lack of memory for example.
     #[error("the computation failed on its device: {}", brief(source))]
     #[non_exhaustive]
     Execution {

@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The README's example reads photographs.
+#![cfg_attr(all(feature = "photo", feature = "presets"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "photo", feature = "presets")),
+    doc = "SCI (self-calibrated illumination learning) brightens dark photographs."
+)]
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -27,10 +27,12 @@ use std::sync::Arc;
 /// and can be shared among threads.
 ///
 /// ```no_run
+/// # #[cfg(all(feature = "photo", feature = "presets"))] {
 /// let device = sci_burn::open_device("cpu")?;
 /// let enhancer = sci_burn::Enhancer::from_preset(sci_burn::Preset::Medium, &device);
 /// let dark = sci_burn::open_photo("dark.png")?;
 /// sci_burn::save_photo(&enhancer.enhance_photo(&dark)?, "bright.png")?;
+/// # }
 /// # Ok::<(), sci_burn::Error>(())
 /// ```
 #[doc(alias = "Finetunemodel")]
@@ -263,6 +265,9 @@ impl Enhancer {
             return sample_pixels::<P>(routing, folded, source.size, samples, pieces);
         }
         let points: Vec<_> = pieces.iter().flat_map(|piece| &piece.points).collect();
+        if points.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut sample = vec![Lit::default(); points.len()];
         for tile in self.tiles(source.size) {
             let within = points.iter().enumerate();

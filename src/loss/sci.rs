@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 
 /// Configuration of a [`SciLoss`].
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SciLossConfig {
     /// The weight of the fidelity; that of the smoothness is 1. Finite, not negative.
     #[config(default = 1.5)]
@@ -42,6 +43,7 @@ pub struct SciLoss {
 
 /// A loss and its two terms. All are `[1]`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LossTerms {
     /// The loss to minimize: the fidelity times its weight, plus the smoothness.
     pub total: Tensor<1>,

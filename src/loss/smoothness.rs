@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 
 /// Configuration of a [`SmoothnessLoss`].
 #[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SmoothnessLossConfig {
     /// The standard deviation, in YCbCr units, of the Gaussian that weighs a pair of pixels by their
     /// color difference. Positive. With the published 10 and values in `[0, 1]` every weight is above

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Which three values are converted to YCbCr together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum YcbcrLayout {
     /// Three neighbors in the memory of the `[batch, 3, height, width]` tensor, which are samples
     /// of one channel. A mistake in the authors' code, with which the published weights were trained.

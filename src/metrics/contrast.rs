@@ -1,6 +1,6 @@
 //! Visible detail: entropy and local contrast.
 
-use super::luminance_level;
+use super::luminance::luminance_level;
 use image::RgbImage;
 
 /// The discrete entropy in bits (Shannon 1948), `-Σ p log2 p` over the histogram of the luminance
@@ -46,7 +46,7 @@ pub fn measure_of_enhancement(picture: &RgbImage) -> f64 {
     sum / (f64::from(columns) * f64::from(rows)).max(1.0)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "photo"))]
 mod tests {
     use super::super::tests::check;
     use super::*;

@@ -1,6 +1,7 @@
 //! Brightness, and what brightening costs: clipping and color shifts.
 
-use super::{LEVEL, luminance, same_size};
+use super::luminance::{LEVEL, luminance};
+use super::size::same_size;
 use crate::error::Result;
 use image::RgbImage;
 
@@ -55,7 +56,7 @@ fn count(picture: &RgbImage) -> f64 {
     (f64::from(picture.width()) * f64::from(picture.height())).max(1.0)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "photo"))]
 mod tests {
     use super::super::tests::check;
     use super::*;

@@ -1,6 +1,7 @@
 //! Similarity to the ground truth.
 
-use super::{LEVEL, luminance, same_size};
+use super::luminance::{LEVEL, luminance};
+use super::size::same_size;
 use crate::error::{Error, Result};
 use image::RgbImage;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
@@ -125,7 +126,7 @@ fn pixels(picture: &RgbImage) -> &[[u8; 3]] {
     picture.as_chunks().0
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "photo"))]
 mod tests {
     use super::super::tests::{check, pairs};
     use super::*;

@@ -11,7 +11,9 @@
 mod contrast;
 mod exposure;
 mod likeness;
+mod luminance;
 mod order;
+mod size;
 
 pub use contrast::{entropy, measure_of_enhancement};
 pub(crate) use exposure::CLIPPED;
@@ -19,49 +21,15 @@ pub(crate) use exposure::CLIPPED;
 pub(crate) use exposure::color_shift;
 pub use exposure::{clipped_share, color_cast, mean_luminance};
 pub use likeness::{psnr, ssim};
+pub(crate) use luminance::LUMINANCE;
 pub use order::lightness_order_error;
 
-use crate::error::{Error, Result};
-use image::RgbImage;
-
-/// The weights of red, green and blue in the luminance `0.2126 R + 0.7152 G + 0.0722 B` (ITU-R
-/// BT.709), in ten-thousandths: integers add up exactly.
-const WEIGHTS: [u16; 3] = [2126, 7152, 722];
-
-/// The sum of [`WEIGHTS`]: a level in the unit of [`luminance`].
-const LEVEL: u32 = 10_000;
-
-/// [`WEIGHTS`] as fractions.
-pub(crate) const LUMINANCE: [f32; 3] = [
-    WEIGHTS[0] as f32 / LEVEL as f32,
-    WEIGHTS[1] as f32 / LEVEL as f32,
-    WEIGHTS[2] as f32 / LEVEL as f32,
-];
-
-/// The luminance of the levels as they are coded, in ten-thousandths of a level.
-fn luminance(pixel: [u8; 3]) -> u32 {
-    pixel.into_iter().zip(WEIGHTS).map(|(level, weight)| u32::from(level) * u32::from(weight)).sum()
-}
-
-/// The luminance, rounded to one of 256 levels.
-fn luminance_level(pixel: [u8; 3]) -> u8 {
-    ((luminance(pixel) + LEVEL / 2) / LEVEL) as u8
-}
-
-/// Checks that a picture and another one, the argument `name`, are of the same size.
-fn same_size(picture: &RgbImage, name: &'static str, other: &RgbImage) -> Result<()> {
-    let ((width, height), (other_width, other_height)) = (picture.dimensions(), other.dimensions());
-    if picture.dimensions() == other.dimensions() {
-        return Ok(());
-    }
-    let reason = format!("is {other_width}×{other_height}, the picture {width}×{height}");
-    Err(Error::argument(name, reason))
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "photo"))]
 mod tests {
     use super::*;
+    use crate::error::{Error, Result};
     use crate::photo::open_photo;
+    use image::RgbImage;
 
     /// Measured pictures and what they are compared with.
     ///
@@ -102,13 +70,6 @@ mod tests {
             let found = measure(picture, other);
             assert!((found - expected).abs() <= tolerance, "{found}, expected {expected}");
         }
-    }
-
-    #[test]
-    fn the_weights_of_the_luminance_add_up_to_one() {
-        assert_eq!(WEIGHTS.map(u32::from).iter().sum::<u32>(), LEVEL);
-        assert_eq!(LUMINANCE, [0.2126, 0.7152, 0.0722]);
-        assert_eq!(luminance([255; 3]), 255 * LEVEL);
     }
 
     #[test]

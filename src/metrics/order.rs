@@ -1,4 +1,4 @@
-use super::same_size;
+use super::size::same_size;
 use crate::error::Result;
 use image::RgbImage;
 
@@ -101,7 +101,7 @@ impl RankCounts {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "photo"))]
 mod tests {
     use super::super::tests::{check, pairs};
     use super::*;

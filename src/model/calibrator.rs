@@ -1,5 +1,5 @@
-use super::layers::Initializer;
-use super::{BatchNorm, Conv3x3, MAX_BLOCKS, MAX_CHANNELS, check_count};
+use super::layers::{BatchNorm, Conv3x3, Initializer};
+use super::limits::{MAX_BLOCKS, MAX_CHANNELS, check_count};
 use crate::error::Result;
 use burn::config::Config;
 use burn::module::Module;

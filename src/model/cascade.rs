@@ -1,8 +1,8 @@
+use super::calibrator::{SelfCalibrator, SelfCalibratorConfig};
+use super::estimator::{IlluminationEstimator, IlluminationEstimatorConfig};
 use super::layers::Initializer;
-use super::{
-    IlluminationEstimator, IlluminationEstimatorConfig, MAX_STAGES, SelfCalibrator,
-    SelfCalibratorConfig, check_count, reflectance,
-};
+use super::limits::{MAX_STAGES, check_count};
+use super::retinex::reflectance;
 use crate::error::Result;
 use burn::config::Config;
 use burn::module::Module;

@@ -23,10 +23,9 @@ use crate::error::Result;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use pixel::EnhancePixel;
+use std::any::Any;
 use std::ops::Range;
-use std::sync::Arc;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-use std::{any::Any, sync::OnceLock};
+use std::sync::{Arc, OnceLock};
 
 /// An operation that a backend may have a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +57,6 @@ pub(crate) struct FoldedEstimator {
     /// How often the residual block is applied.
     pub(crate) blocks: usize,
     /// The same weights as a backend's kernels want them.
-    #[cfg(any(feature = "flex", feature = "ndarray"))]
     arranged: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -73,12 +71,7 @@ impl FoldedEstimator {
     /// # Panics
     /// If the numbers of weights do not fit an image of three channels and each other.
     pub(crate) fn new(layers: [Weights; 3], blocks: usize) -> Self {
-        let estimator = Self {
-            layers,
-            blocks,
-            #[cfg(any(feature = "flex", feature = "ndarray"))]
-            arranged: OnceLock::new(),
-        };
+        let estimator = Self { layers, blocks, arranged: OnceLock::new() };
         // Kernels rely on it.
         assert!(
             estimator.is_consistent(),
@@ -100,7 +93,10 @@ impl FoldedEstimator {
     ///
     /// # Panics
     /// If they have been arranged as another type: an estimator belongs to one kind of backend.
-    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "ndarray")),
+        expect(dead_code, reason = "no backend with a kernel is compiled in")
+    )]
     fn arranged<T: Any + Send + Sync>(&self, arrange: impl FnOnce(&Self) -> T) -> &T {
         let arranged = self.arranged.get_or_init(|| Box::new(arrange(self)));
         arranged.downcast_ref().expect("an estimator is used on one kind of backend")

@@ -92,9 +92,11 @@ pub(super) fn embedded(bytes: &[u8]) -> Stored {
     sort(read_safetensors(bytes).expect("an embedded file is sound"))
 }
 
-fn sort((tensors, blocks): (Vec<burn_pack::Tensor>, [Option<usize>; 2])) -> Stored {
+fn sort((mut tensors, blocks): (Vec<burn_pack::Tensor>, [Option<usize>; 2])) -> Stored {
     let listed = names::block_counts(tensors.iter().map(|tensor| tensor.name.as_str()));
     let ours = |tensor: burn_pack::Tensor| Some((names::to_ours(&tensor.name)?, tensor));
+    // Of two names for one tensor the first in the order of names is taken, whatever the file's order.
+    tensors.sort_by(|a, b| b.name.cmp(&a.name));
     Stored {
         tensors: tensors.into_iter().filter_map(ours).collect(),
         blocks: [0, 1].map(|network| listed[network].or(blocks[network])),

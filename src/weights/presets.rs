@@ -1,4 +1,5 @@
-use super::{format, load, names};
+use super::module::load;
+use super::{format, names};
 use crate::error::Error;
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig};
 use burn::tensor::Device;
@@ -69,9 +70,8 @@ impl FromStr for Preset {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| Error::Setting {
-            setting: "preset",
-            reason: format!("is `{name}`, must be easy, medium or difficult"),
+        Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| {
+            Error::argument("preset", format!("is `{name}`, must be easy, medium or difficult"))
         })
     }
 }
