@@ -64,7 +64,7 @@ fn equalizing_curve(histogram: [f32; 256]) -> [f32; 256] {
     })
 }
 
-/// The two tiles whose centers a place lies between, and how far it is towards the second.
+/// The two tiles whose centers a place lies between, and how far it is toward the second.
 fn between(place: u32, side: usize, tiles: usize) -> (usize, usize, f32) {
     let tile = (place as f32 + 0.5) * tiles as f32 / side as f32 - 0.5;
     let tile = tile.clamp(0.0, (tiles - 1) as f32);

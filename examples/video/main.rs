@@ -56,7 +56,7 @@ fn run(options: &Options) -> Result<()> {
     let reading = thread::spawn(move || common::guarded(|| read(input, &dark)));
     let brightening =
         thread::spawn(move || common::guarded(|| brighten.all(&to_brighten, &bright)));
-    write(output, &to_write)?;
+    common::guarded(|| write(output, &to_write))?;
     join(brightening)?;
     join(reading)
 }

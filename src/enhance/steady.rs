@@ -28,7 +28,7 @@ impl FrameExposure {
     }
 }
 
-/// [`Exposure::Auto`](super::Exposure::Auto) for videos: a strength that moves slowly towards what
+/// [`Exposure::Auto`](super::Exposure::Auto) for videos: a strength that moves slowly toward what
 /// each frame would have by itself, so that the brightness does not flicker, and that is set anew at
 /// a cut.
 ///

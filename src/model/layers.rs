@@ -141,7 +141,7 @@ impl BatchNorm {
     }
 }
 
-/// Moves a running statistic towards that of the current batch.
+/// Moves a running statistic toward that of the current batch.
 fn update(running: &RunningState<Tensor<1>>, current: Tensor<1>) {
     let current = current.detach();
     let old = running.value_sync().to_device(&current.device());
