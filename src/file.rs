@@ -117,7 +117,7 @@ fn remove_dead_once(folder: &Path) {
 /// Removes the temporary files that processes left in a folder when they were killed.
 ///
 /// Whatever cannot be listed, locked or removed stays.
-fn remove_dead(folder: &Path) {
+pub(crate) fn remove_dead(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         // The type is that of the entry itself: links are not followed.
         if is_temporary(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -132,7 +132,8 @@ fn remove_dead(folder: &Path) {
     }
 }
 
-fn is_temporary(name: &OsStr) -> bool {
+/// Whether this is the name of a temporary file.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
     digits.is_some_and(|digits| {
         digits.len() == DIGITS

@@ -2,6 +2,8 @@
 
 mod common;
 
+use burn::store::burn_pack;
+use burn::tensor::{Bytes, DType};
 use burn::train::{ExecutionStrategy, MultiDeviceOptim};
 use image::{DynamicImage, Rgb, RgbImage};
 use sci_burn::Error;
@@ -468,4 +470,69 @@ fn fine_tuning_decodes_its_photograph_once_and_can_be_stopped() {
     let config = FineTuningConfig::new();
     let tuned = fine_tune(estimator, photo, &config, &device, &monitor).unwrap();
     assert!(tuned.interrupted && tuned.steps == 3);
+}
+
+/// Replaces a value of a part of a checkpoint.
+fn break_value(path: &Path) {
+    let reader = burn_pack::Reader::from_file(path).unwrap();
+    let (metadata, scalars) = (reader.metadata().clone(), reader.scalars().clone());
+    let mut broken = false;
+    let tensors = reader.into_tensors().unwrap().into_iter().map(|tensor| {
+        let (name, dtype, shape, id, bytes) = tensor.into_parts().unwrap();
+        let mut bytes = bytes.to_vec();
+        if dtype == DType::F32 && !broken {
+            bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            broken = true;
+        }
+        burn_pack::Tensor::new(name, dtype, shape, id, Bytes::from_bytes_vec(bytes))
+    });
+    let mut writer = burn_pack::Writer::new(tensors.collect());
+    assert!(broken);
+    for (key, value) in &metadata {
+        writer = writer.with_metadata(key, value);
+    }
+    for (key, value) in scalars {
+        writer = writer.with_scalar(&key, value);
+    }
+    std::fs::write(path, writer.into_bytes().unwrap().to_vec()).unwrap();
+}
+
+#[test]
+fn a_checkpoint_with_a_value_that_is_not_finite_is_passed_over() {
+    let photos = photos(2);
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(photos.path()).with_epochs(3);
+    let whole = folder.path().join("whole");
+    run(&config, &Run::new(&whole)).unwrap();
+    for name in ["model", "optim"] {
+        let path = folder.path().join(name);
+        run(&config.clone().with_epochs(2), &Run::new(&path)).unwrap();
+        break_value(&path.join(format!("checkpoint/{name}-2.bpk")));
+        let error = run(&config, &Run::resume(&path).from_epoch(2)).unwrap_err().to_string();
+        assert!(error.contains("not finite"), "{error}");
+        run(&config, &Run::resume(&path)).unwrap();
+        assert_eq!(bytes(&path, "model.safetensors"), bytes(&whole, "model.safetensors"), "{name}");
+    }
+}
+
+#[test]
+fn a_run_killed_at_its_beginning_is_begun_anew_with_other_data() {
+    let photos = [photos(2), photos(3)];
+    let [old, new] = photos.each_ref().map(|photos| config(photos.path()).with_epochs(1));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let at_once = stop_at(|event| matches!(event, TrainingEvent::Started { .. }));
+    train(&old, &Run::new(&path), one_device(), &at_once).unwrap();
+    let dead = [".sci-burn-0123456789abcdef.tmp", "checkpoint/model-1.bpk.77-0.tmp"];
+    for name in dead {
+        std::fs::write(path.join(name), b"dead").unwrap();
+    }
+    train(&new, &Run::new(&path), one_device(), &at_once).unwrap();
+    for name in dead {
+        assert!(!path.join(name).exists(), "{name}");
+    }
+    // As if it had been killed between its configuration and its list of photographs.
+    std::fs::remove_file(path.join("photographs.txt")).unwrap();
+    run(&new, &Run::resume(&path)).unwrap();
+    assert_eq!(bytes(&path, "photographs.txt").split(|&byte| byte == b'\n').count(), 4);
 }

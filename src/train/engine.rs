@@ -50,7 +50,8 @@ pub struct Trained {
 ///
 /// `devices` is Burn's: one device; several of which one optimizes with the mean of their
 /// gradients; or distributed data parallel. Several devices always make the same number of steps: each
-/// replaces photographs that cannot be read.
+/// replaces photographs that cannot be read. With distributed data parallel, where Burn makes the
+/// devices wait for each other, this function may never return if one of them fails.
 ///
 /// ```no_run
 /// use sci_burn::burn::train::ExecutionStrategy;

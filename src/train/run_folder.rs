@@ -114,6 +114,15 @@ impl Run {
             let reason = "the photographs are not those that the run was begun with";
             return Err(Error::read(&config.data, reason));
         }
+        if matches!(self, Self::New(_)) {
+            // A run that is killed now must not be resumed with the photographs of the one before it.
+            match std::fs::remove_file(&list) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(error));
+                }
+                _ => {}
+            }
+        }
         config.write(path.join(CONFIG))?;
         if begun_with.is_none() {
             file::write(&list, photos.as_bytes())?;
@@ -158,18 +167,25 @@ fn is_remnant(entry: std::fs::DirEntry) -> bool {
     }
 }
 
-/// Whether a path is named like a file that a run was writing when it was killed.
+/// Whether a path is named like a file that a run was writing when it was killed: one of this
+/// library's, or a part of a checkpoint, which Burn writes as `model-3.bpk.77-0.tmp`.
 fn is_temporary(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let ours = [CONFIG, PHOTOGRAPHS, TABLE, "model", "estimator", "optim", "scheduler"];
-    name.ends_with(".tmp") && ours.iter().any(|ours| name.starts_with(ours))
+    let Some(name) = path.file_name() else { return false };
+    file::is_temporary(name)
+        || name.to_str().is_some_and(|name| {
+            name.ends_with(".tmp")
+                && name.contains(".bpk.")
+                && PARTS.iter().any(|part| name.starts_with(part))
+        })
 }
 
 /// Removes what a run was writing when it was killed. The lock must be held.
 fn remove_temporary_files(folder: &Path) -> std::io::Result<()> {
+    file::remove_dead(folder);
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if is_temporary(&path) {
+        let is_ours = path.file_name().is_some_and(file::is_temporary);
+        if !is_ours && is_temporary(&path) {
             std::fs::remove_file(path).ok();
         }
     }
