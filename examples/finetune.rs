@@ -78,7 +78,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let tuned = tuned.estimator;
     tuned.save(&options.output)?;
-    common::say(options.output.display());
+    common::say(common::shown(&options.output));
 
     let (Some(picture), Some(photo)) = (&options.picture, photo) else { return Ok(()) };
     let dark = DynamicImage::from(photo.pixels.into_rgb8());
@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<()> {
         sheet.copy_from(column, place * width, 0).expect("three of them fit");
     }
     save_photo(&sheet.into(), picture)?;
-    common::say(picture.display());
+    common::say(common::shown(picture));
     Ok(())
 }
 

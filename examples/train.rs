@@ -105,13 +105,13 @@ fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let Some(metrics) = trained.metrics else {
-        common::say(options.out.join("model.safetensors").display());
+        common::say(common::shown(&options.out.join("model.safetensors")));
         return Ok(());
     };
     let EpochMetrics { epoch, luminance, clipped, .. } = metrics;
     common::say(format_args!(
         "{}: from epoch {epoch}, mean luminance {luminance:.3}, {:.2} % clipped",
-        options.out.join("model.safetensors").display(),
+        common::shown(&options.out.join("model.safetensors")),
         clipped * 100.0
     ));
     Ok(())

@@ -525,7 +525,7 @@ fn options_out_of_range_are_refused_before_anything_is_written() {
         assert!(!path.exists());
     }
     let error = "most".parse::<PngCompression>().unwrap_err().to_string();
-    assert_eq!(error, "setting `compression`: is `most`, must be fast, default or best");
+    assert_eq!(error, "argument `compression`: is `most`, must be fast, default or best");
     for known in PngCompression::ALL {
         assert_eq!(known.to_string().parse::<PngCompression>().unwrap(), known);
     }

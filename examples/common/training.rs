@@ -91,7 +91,7 @@ impl Progress {
         match event {
             TrainingEvent::LeftOut(error) => self.print(format!("left out: {error}")),
             TrainingEvent::MetricsLost { path, epochs, .. } => {
-                let path = path.display();
+                let path = super::shown(&path);
                 self.print(format!("{path}: the metrics of {} epochs are lost", epochs.len()));
             }
             TrainingEvent::Started { epoch, epochs, photos, history, .. } => {

@@ -1,4 +1,4 @@
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -56,10 +56,15 @@ pub fn find_photos_except(folder: impl AsRef<Path>, except: Option<&Path>) -> Re
                 found.photos.push(entry.into_path());
             }
             Ok(_) => {}
-            Err(error) => found.unreadable.push(Error::read(
-                error.path().unwrap_or(folder).to_owned(),
-                error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
-            )),
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_owned();
+                let text = error.to_string();
+                let cause: Cause = match error.into_io_error() {
+                    Some(error) => error.into(),
+                    None => text.into(),
+                };
+                found.unreadable.push(Error::read(path, cause));
+            }
         }
     }
     if !found.photos.is_empty() {

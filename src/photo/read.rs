@@ -192,6 +192,12 @@ fn open(path: &Path, limit: u64) -> Result<Opened> {
         let reason = format!("its {reason} {bytes} bytes, more than the limit of {limit}");
         return Err(Error::read(path, reason));
     }
+    // The PNG decoder allocates rows before its size can be asked for.
+    if format == ImageFormat::Png && demand.metadata.saturating_add(demand.scratch) > allowed {
+        let reason =
+            format!("its rows take {} bytes, more than the limit of {limit}", demand.scratch);
+        return Err(Error::read(path, reason));
+    }
     let mut icc = None;
     if let Some(range) = demand.icc.clone() {
         let mut profile = vec![0; (range.end - range.start) as usize];
@@ -202,9 +208,10 @@ fn open(path: &Path, limit: u64) -> Result<Opened> {
     file.rewind().map_err(failed)?;
     let decoder: ImageResult<Box<dyn ImageDecoder>> = match format {
         ImageFormat::Png => {
-            // A compressed profile grows in steps and is kept twice. A row is counted too.
+            // A compressed profile grows in steps and is kept twice. A row, which is a quarter of the
+            // scratch memory, is counted too.
             let mut limits = Limits::default();
-            limits.max_alloc = Some((allowed - demand.metadata) / 4 + demand.scratch);
+            limits.max_alloc = Some((allowed - demand.metadata) / 4);
             PngDecoder::with_limits(file, limits).map(boxed)
         }
         ImageFormat::Jpeg => {

@@ -48,6 +48,7 @@ pub struct SaveOptions {
 /// Filters are chosen row by row in all of them: no single one made smaller files of 8 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(rename_all = "lowercase")]
 pub enum PngCompression {
     /// As fast as can be.
     Fast,
@@ -82,9 +83,8 @@ impl FromStr for PngCompression {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| Error::Setting {
-            setting: "compression",
-            reason: format!("is `{name}`, must be fast, default or best"),
+        Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
+            Error::argument("compression", format!("is `{name}`, must be fast, default or best"))
         })
     }
 }
