@@ -101,8 +101,7 @@ fn run(options: &Options) -> Result<()> {
     let trained = trained.map_err(hint)?;
     followed?;
     if trained.interrupted {
-        common::say("interrupted; --resume continues from the last completed epoch");
-        return Ok(());
+        return Err("interrupted; --resume continues from the last completed epoch".into());
     }
     let Some(metrics) = trained.metrics else {
         common::say(common::shown(&options.out.join("model.safetensors")));

@@ -52,7 +52,7 @@ pub enum Error {
     /// Reading a photograph would take more memory than
     /// [`ReadOptions::max_bytes`](crate::photo::ReadOptions::max_bytes), by its header.
     #[error(
-        "cannot read {}: {width}×{height} pixels take {bytes} bytes, more than the limit of {limit}",
+        "cannot read {}: reading {width}×{height} pixels takes {bytes} bytes, more than the limit of {limit}",
         shown(path)
     )]
     #[non_exhaustive]
@@ -63,7 +63,8 @@ pub enum Error {
         width: u32,
         /// Its height in pixels.
         height: u32,
-        /// What its pixels would take in memory.
+        /// What its pixels would take in memory, or where these alone are within the limit, what
+        /// reading it would take in all.
         bytes: u64,
         /// What they may take.
         limit: u64,

@@ -307,8 +307,16 @@ fn headers_that_claim_gigabytes_are_refused_with_their_size() {
     png[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     let checksum = crc32(&png[12..29]);
     png[29..33].copy_from_slice(&checksum.to_be_bytes());
-    let expected = "65535×65535 pixels take 12884508675 bytes, more than the limit of 1073741824";
+    let expected =
+        "reading 65535×65535 pixels takes 12884508675 bytes, more than the limit of 1073741824";
     assert_eq!(refused("bomb.png", &png), expected);
+
+    // A single row; the decoder would let a compressed profile have what its rows may take.
+    png[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1]);
+    let checksum = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
+    let message = refused("row.png", &png);
+    assert_eq!(message, "its rows take 68719476704 bytes, more than the limit of 1073741824");
 
     let mut jpeg = saved("bomb.jpg");
     let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
@@ -319,7 +327,7 @@ fn headers_that_claim_gigabytes_are_refused_with_their_size() {
     bmp[18..26].copy_from_slice(&[0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
     assert_eq!(refused("bomb.bmp", &bmp), expected);
 
-    let expected = "4294967295×4294967295 pixels take 18446744065119617025 bytes";
+    let expected = "reading 4294967295×4294967295 pixels takes 18446744065119617025 bytes";
     let message = refused("bomb.tiff", &tiff([u32::MAX; 2], 1));
     assert!(message.starts_with(expected), "{message}");
 }
@@ -529,4 +537,28 @@ fn options_out_of_range_are_refused_before_anything_is_written() {
     for known in PngCompression::ALL {
         assert_eq!(known.to_string().parse::<PngCompression>().unwrap(), known);
     }
+}
+
+/// The bounds on memory are computed from headers that only libwebp writes; `make.py` beside the files
+/// made them.
+#[test]
+fn every_kind_of_webp_is_read() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/samples/coffee-clean.png");
+    let sample = open_photo(sample).unwrap().pixels;
+    let expected = sample.resize_exact(90, 60, image::imageops::FilterType::Triangle).into_rgb8();
+    let mut read = 0;
+    for entry in std::fs::read_dir(common::fixture("webp")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "webp") {
+            continue;
+        }
+        let found = open_photo(&path).unwrap_or_else(|error| panic!("{error}")).pixels.into_rgb8();
+        assert_eq!(found.dimensions(), (90, 60), "{}", path.display());
+        let apart = found.iter().zip(expected.iter()).map(|(a, b)| u64::from(a.abs_diff(*b)));
+        let mean = apart.sum::<u64>() / found.len() as u64;
+        // The grayest and the one of four colors are farther away.
+        assert!(mean < 45, "{}: {mean}", path.display());
+        read += 1;
+    }
+    assert_eq!(read, 7);
 }

@@ -82,7 +82,7 @@ fn the_exposure_does_not_flicker_with_a_light() {
     // A dark room in which a lamp comes into the picture and goes, every second frame.
     let room = |lamp: bool| {
         let mut room = frame(60.0);
-        let lit = if lamp { room.len() / 9 } else { 0 };
+        let lit = if lamp { room.len() / 6 } else { 0 };
         room[..lit].fill(200);
         room
     };

@@ -81,6 +81,9 @@ const LARGEST_PIXEL: u64 = 16;
 /// stay as they are; palettes become RGB (those of TIFFs are refused), and so does CMYK, by its
 /// simplest formula. Of an animation, the first frame is read.
 ///
+/// A codec that panics on a damaged file makes an error too. So that nothing is printed then, the first
+/// call installs a panic hook, which passes all other panics to the hook that was there before.
+///
 /// # Errors
 ///
 /// [`Error::Read`] where the file is missing, not a regular file, damaged, cut off, of no known format,

@@ -1,4 +1,5 @@
-use super::{Batch, LoadingError, Origin, PhotoSet};
+use super::batch::{Batch, LoadingError, Origin};
+use super::photos::PhotoSet;
 use crate::error::Error;
 use crate::photo::images_to_tensor;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};

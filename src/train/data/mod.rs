@@ -1,95 +1,14 @@
 //! Photographs for training: read in background threads, and cropped, flipped and darkened at random
 //! with a seed.
 
+mod batch;
 mod darken;
 mod loader;
 mod photos;
 
+pub(crate) use batch::loading_error;
+pub use batch::{Batch, Origin};
 pub use darken::Darken;
 pub(crate) use loader::{Held, PhotoLoader};
 pub use photos::SamplingConfig;
 pub(crate) use photos::{OnRefused, PhotoSet};
-
-use crate::error::Error;
-use burn::data::dataset::DatasetError;
-use burn::tensor::Tensor;
-use std::error::Error as _;
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-
-/// The input of one training step.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Batch {
-    /// `[batch, 3, height, width]`, RGB in `[0, 1]`.
-    pub image: Tensor<4>,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Whether to return the pictures for a preview.
-    pub(crate) pictured: bool,
-}
-
-/// Where a batch comes from, for error messages.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Origin {
-    /// The pass over all photographs, from 1.
-    pub epoch: usize,
-    /// The step of that epoch, from 1.
-    pub step: usize,
-    /// The photographs.
-    pub photos: Vec<PathBuf>,
-}
-
-impl Batch {
-    /// A batch of images that are already in memory.
-    ///
-    /// # Shapes
-    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
-    pub fn new(image: Tensor<4>) -> Self {
-        Self { image, origin: Origin::default(), pictured: false }
-    }
-}
-
-/// Wraps an [`Error`] on its way through Burn's engine, which shares its errors and so cannot give
-/// them back.
-#[derive(Debug)]
-struct LoadingError {
-    message: String,
-    error: Mutex<Option<Error>>,
-}
-
-impl LoadingError {
-    fn wrap(error: Error) -> DatasetError {
-        DatasetError::new(Self { message: error.to_string(), error: Mutex::new(Some(error)) })
-    }
-}
-
-impl fmt::Display for LoadingError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for LoadingError {}
-
-/// The error that a loader of this module returned, with its cause.
-pub(crate) fn loading_error(error: &DatasetError) -> Error {
-    let loading = error.source().and_then(|source| source.downcast_ref::<LoadingError>());
-    loading
-        .and_then(|loading| loading.error.lock().unwrap_or_else(PoisonError::into_inner).take())
-        .unwrap_or_else(|| Error::execution(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_passes_through_the_engine_with_its_cause() {
-        let cause = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        let error = loading_error(&LoadingError::wrap(Error::read("night.png", cause)));
-        assert_eq!(error.io_kind(), Some(std::io::ErrorKind::PermissionDenied), "{error}");
-    }
-}

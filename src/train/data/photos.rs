@@ -1,4 +1,4 @@
-use super::Darken;
+use super::darken::Darken;
 use crate::error::{Error, Result};
 use crate::loss::SmoothnessLoss;
 use crate::photo::{FoundPhotos, find_photos_except, open_photo, photo_size};
