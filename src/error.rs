@@ -63,7 +63,8 @@ pub enum Error {
         width: u32,
         /// Its height in pixels.
         height: u32,
-        /// What its pixels would take in memory.
+        /// What its pixels would take in memory, where these alone exceed the limit; otherwise what
+        /// reading it would take in total, as computed from its structure.
         bytes: u64,
         /// What they may take.
         limit: u64,

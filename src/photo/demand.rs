@@ -3,6 +3,7 @@
 //! The decoders allocate by what a file claims, and bound little of it. Each function here walks over
 //! the structure of one format, reads little of the content and keeps none of it.
 
+use super::webp::{self, Sides, area};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -29,11 +30,11 @@ pub(super) type Source = BufReader<File>;
 /// No sound file has more parts than this; a walk over more would take seconds.
 const MOST_PARTS: usize = 1 << 20;
 
-fn invalid<T>(reason: &'static str) -> io::Result<T> {
+pub(super) fn invalid<T>(reason: &'static str) -> io::Result<T> {
     Err(Error::new(ErrorKind::InvalidData, reason))
 }
 
-fn bytes<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
+pub(super) fn bytes<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     file.read_exact(&mut bytes)?;
     Ok(bytes)
@@ -191,55 +192,68 @@ pub(super) fn jpeg(file: &mut Source, _: u64) -> io::Result<Demand> {
     })
 }
 
-/// Chunks of RIFF: type, length, content, and a byte where the length is odd.
+/// The header of a WebP's extended kind.
+struct Canvas {
+    sides: Sides,
+    alpha: bool,
+    animated: bool,
+}
+
 pub(super) fn webp(file: &mut Source, length: u64) -> io::Result<Demand> {
+    webp_chunks(file, length).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => Error::new(ErrorKind::UnexpectedEof, "the WebP is cut off"),
+        _ => error,
+    })
+}
+
+/// Chunks of RIFF: type, length, content, and a byte where the length is odd.
+fn webp_chunks(file: &mut Source, length: u64) -> io::Result<Demand> {
     let mut demand = Demand::default();
     let mut at = file.seek(SeekFrom::Start(12))?;
-    let mut canvas = None;
+    let mut canvas: Option<Canvas> = None;
+    // The decoder takes the first of each kind.
+    let mut images = Vec::new();
     for _ in 0..MOST_PARTS {
         if at + 8 > length {
             return Ok(demand);
         }
         let kind = bytes(file)?;
-        let size = u64::from(u32::from_le_bytes(bytes(file)?));
-        let content = at + 8;
-        let next = content + size.next_multiple_of(2);
-        let in_file = content + size <= length;
+        let size = u32::from_le_bytes(bytes(file)?);
+        let next = at + 8 + u64::from(size.saturating_add(size & 1));
+        let size = u64::from(size);
+        let in_file = at + 8 + size <= length;
+        let animated = canvas.as_ref().is_some_and(|canvas| canvas.animated);
+        let is_image = [*b"VP8 ", *b"VP8L", *b"ALPH", *b"ANMF"].contains(&kind);
         match &kind {
             // The decoder allocates what these claim. It knows no other that it keeps.
             b"EXIF" | b"ICCP" | b"ANIM" if !in_file => return invalid("the WebP is cut off"),
             b"EXIF" | b"ICCP" => demand.metadata += 2 * size,
-            b"VP8X" if size >= 10 => {
-                let [_, _, _, _, sides @ ..] = bytes::<10>(file)?;
-                canvas = Some(area(sides)?);
-            }
-            b"ANMF" if size >= 24 => {
-                let [_, _, _, _, _, _, sides @ ..] = bytes::<12>(file)?;
-                let frame = area(sides)?;
-                // The canvas, the frame, and what its kinds of compression need.
-                let needed = canvas.unwrap_or(0).saturating_mul(4).saturating_add(frame * 12);
-                demand.scratch = demand.scratch.max(needed);
-            }
-            b"VP8 " if in_file && size >= 10 => {
-                let [_, _, _, _, _, _, w0, w1, h0, h1] = bytes(file)?;
-                let sides = [[w0, w1], [h0, h1]].map(|side| u16::from_le_bytes(side) & 0x3fff);
-                let [across, down] = sides.map(|side| u64::from(side).next_multiple_of(16));
-                // Luminance and chroma; the partitions of the compressed data; a plane of alpha.
-                let alpha = if canvas.is_some() { 6 } else { 0 };
-                demand.scratch = demand.scratch.max(across * down * (3 + 2 * alpha) / 2 + size);
-            }
-            b"VP8L" if in_file && size >= 5 => {
-                let [_, header @ ..] = bytes::<5>(file)?;
-                let header = u32::from_le_bytes(header);
-                let sides = [header, header >> 14].map(|side| (side & 0x3fff) + 1);
-                let [across, down] = sides.map(u64::from);
-                // The pixels with alpha, where they are returned without; transforms.
-                demand.scratch = demand.scratch.max(across * down * 5 + size);
-                // `image-webp` 0.2.4 adds the 1 before it takes the 14 bits, so that 16384 becomes 0.
-                // It reads the size of a canvas correctly.
-                if canvas.is_none() && sides.contains(&16384) {
-                    demand.size = Some(sides);
-                    demand.scratch += length;
+            b"VP8X" if at == 12 => canvas = Some(webp_header(file)?),
+            _ if is_image && !images.contains(&kind) => {
+                images.push(kind);
+                match (&kind, &canvas) {
+                    (b"ANMF", Some(canvas)) if animated => {
+                        demand.scratch += webp_frame(file, size, canvas)?;
+                    }
+                    (b"ANMF", _) => return invalid("it has frames, but is no animation"),
+                    _ if animated => {}
+                    (b"ALPH", canvas) if !canvas.as_ref().is_some_and(|canvas| canvas.alpha) => {}
+                    _ if !in_file => return invalid("the WebP is cut off"),
+                    (_, Some(canvas)) => {
+                        demand.scratch += webp_image(file, &kind, size, canvas.sides)?;
+                    }
+                    (b"VP8L", None) => {
+                        let sides = webp::lossless_sides(file)?;
+                        file.seek_relative(-5)?;
+                        demand.scratch += webp_image(file, &kind, size, sides)?;
+                        // `image-webp` 0.2.4 adds the 1 before it takes the 14 bits, so that 16384
+                        // becomes 0. It reads the size of a canvas correctly.
+                        if sides.contains(&16384) {
+                            demand.size = Some(sides);
+                            demand.scratch += length;
+                        }
+                    }
+                    (_, None) => demand.scratch += webp::lossy(&mut file.take(size), size)?.1,
                 }
             }
             _ => {}
@@ -249,15 +263,71 @@ pub(super) fn webp(file: &mut Source, length: u64) -> io::Result<Demand> {
     invalid("it has too many chunks")
 }
 
-/// Width times height, each 24 bits and less by one.
-fn area([w0, w1, w2, h0, h1, h2]: [u8; 6]) -> io::Result<u64> {
-    let [across, down] =
-        [[w0, w1, w2, 0], [h0, h1, h2, 0]].map(|side| u64::from(u32::from_le_bytes(side)) + 1);
+fn webp_header(file: &mut Source) -> io::Result<Canvas> {
+    let [flags, _, _, _, sides @ ..] = bytes::<10>(file)?;
+    let canvas =
+        Canvas { sides: webp_sides(sides), alpha: flags & 0x10 != 0, animated: flags & 2 != 0 };
     // `image-webp` 0.2.4 computes the length of the canvas with 32 bits.
-    match across * down * 4 <= u64::from(u32::MAX) {
-        true => Ok(across * down),
+    match area(canvas.sides) * 4 <= u64::from(u32::MAX) {
+        true => Ok(canvas),
         false => invalid("the canvas of the WebP is too large"),
     }
+}
+
+/// Width and height, each 24 bits and less by one.
+fn webp_sides([w0, w1, w2, h0, h1, h2]: [u8; 6]) -> Sides {
+    [[w0, w1, w2, 0], [h0, h1, h2, 0]].map(|side| u32::from_le_bytes(side) + 1)
+}
+
+/// What the first frame of an animation takes, a chunk of `size` bytes: the canvas, the frame, and
+/// what its parts take.
+fn webp_frame(file: &mut Source, size: u64, canvas: &Canvas) -> io::Result<u64> {
+    if size < 24 {
+        return invalid("the WebP is cut off");
+    }
+    let mut frame = file.take(size);
+    let [_, _, _, _, _, _, sides @ .., _, _, _, _] = bytes::<16>(&mut frame)?;
+    let sides = webp_sides(sides);
+    if sides.iter().zip(canvas.sides).any(|(&side, canvas)| side > canvas.min(16384)) {
+        return invalid("a frame of the WebP is outside of its canvas");
+    }
+    let mut taken = 4 * area(canvas.sides) + 4 * area(sides);
+    // The image, or its alpha and the image.
+    for _ in 0..2 {
+        let kind = bytes(&mut frame)?;
+        let size = u32::from_le_bytes(bytes(&mut frame)?);
+        taken += webp_image(&mut frame, &kind, size.into(), sides)?;
+        if kind != *b"ALPH" {
+            break;
+        }
+        io::copy(&mut frame.by_ref().take((size & 1).into()), &mut io::sink())?;
+    }
+    Ok(taken)
+}
+
+/// What an image, or its alpha, takes beside the pixels that are returned, and goes past it.
+fn webp_image(file: &mut impl Read, kind: &[u8; 4], size: u64, sides: Sides) -> io::Result<u64> {
+    let mut content = file.take(size);
+    let (found, taken) = match kind {
+        b"VP8 " => webp::lossy(&mut content, size)?,
+        b"VP8L" => {
+            let found = webp::lossless_sides(&mut content)?;
+            // The pixels with alpha, where they are returned without.
+            (found, 4 * area(found) + webp::lossless(&mut content, found)?)
+        }
+        b"ALPH" => {
+            let [method] = bytes(&mut content)?;
+            let codes = if method & 3 == 1 { webp::lossless(&mut content, sides)? } else { 0 };
+            // Pixels of which alpha is one byte, and alpha alone.
+            (sides, 5 * area(sides) + codes)
+        }
+        _ => return invalid("a frame of the WebP is damaged"),
+    };
+    if found != sides {
+        return invalid("the WebP has images of different sizes");
+    }
+    io::copy(&mut content, &mut io::sink())?;
+    Ok(taken)
 }
 
 /// The chunk that tells a decoder the size of the canvas.

@@ -6,6 +6,7 @@ mod files;
 mod pixels;
 mod read;
 mod save;
+mod webp;
 
 pub use files::{FoundPhotos, PHOTO_EXTENSIONS, find_photos, find_photos_except, is_photo};
 #[cfg(feature = "train")]
