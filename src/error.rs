@@ -52,7 +52,8 @@ pub enum Error {
     /// Reading a photograph would take more memory than
     /// [`ReadOptions::max_bytes`](crate::photo::ReadOptions::max_bytes), by its header.
     #[error(
-        "cannot read {}: {width}×{height} pixels take {bytes} bytes, more than the limit of {limit}",
+        "cannot read {}: reading {width}×{height} pixels takes {bytes} bytes, more than the limit of \
+         {limit}",
         shown(path)
     )]
     #[non_exhaustive]
