@@ -125,8 +125,6 @@ fn many_codes() -> Vec<u8> {
             bits.extend((0..count).map(|bit| number >> bit & 1 == 1));
         }
     };
-    let mut put =
-        |value: u32, count: usize| bits.extend((0..count).map(|bit| value >> bit & 1 == 1));
     // The signature and a size of 64 × 64, no transforms, a cache of 2048 colors.
     put(&[(0x2f, 8), (63, 14), (63, 14), (0, 4), (0, 1), (1, 1), (11, 4)]);
     // One entropy image of blocks of 4 × 4: green 255 and red 3 in all of its pixels.
