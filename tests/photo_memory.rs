@@ -116,6 +116,34 @@ fn canvas(flags: u8, side: u32) -> Vec<u8> {
     chunk(b"VP8X", 10, &[&[flags, 0, 0, 0], side, side].concat())
 }
 
+/// A lossless WebP with a thousand groups of Huffman codes, each of which takes 68 KiB: ten bytes say
+/// that 2048 symbols have codes of 11 bits, and that the other four codes have one symbol.
+fn many_codes() -> Vec<u8> {
+    let mut bits = Vec::new();
+    let mut put = |numbers: &[(u32, usize)]| {
+        for &(number, count) in numbers {
+            bits.extend((0..count).map(|bit| number >> bit & 1 == 1));
+        }
+    };
+    // The signature and a size of 64 × 64, no transforms, a cache of 2048 colors.
+    put(&[(0x2f, 8), (63, 14), (63, 14), (0, 4), (0, 1), (1, 1), (11, 4)]);
+    // One entropy image of blocks of 4 × 4: green 255 and red 3 in all of its pixels.
+    put(&[(1, 1), (0, 3), (0, 1)]);
+    for symbol in [255, 3, 0, 0, 0] {
+        put(&[(1, 1), (0, 1), (1, 1), (symbol, 8)]);
+    }
+    for _ in 0..1024 {
+        put(&[(0, 1), (11, 4), (0, 21), (0, 21), (1, 3)]);
+        put(&[(1, 1), (5, 3), (2046, 12)]);
+        for _ in 0..4 {
+            put(&[(1, 4)]);
+        }
+    }
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit));
+    let content: Vec<u8> = bits.chunks(8).map(byte).collect();
+    webp(&[chunk(b"VP8L", content.len() as u32, &content)])
+}
+
 /// A TIFF of entries of tag, type, count, value.
 fn tiff(entries: &[[u32; 4]]) -> Vec<u8> {
     let mut tiff = b"II*\0\x08\0\0\0".to_vec();
@@ -132,7 +160,9 @@ fn tiff(entries: &[[u32; 4]]) -> Vec<u8> {
 fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     let lossless = |side: u32| {
         let header = (side - 1) | (side - 1) << 14;
-        chunk(b"VP8L", 5, &[&[0x2f], header.to_le_bytes().as_slice(), &[0]].concat())
+        // No transforms, no cache, and five codes of one symbol: black.
+        let black = [0x88, 0x88, 0x08];
+        chunk(b"VP8L", 8, &[&[0x2f], header.to_le_bytes().as_slice(), &black].concat())
     };
     let gray = [0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0];
     let profile = [b"p\0\0".to_vec(), compressed_zeros(1 << 30)].concat();
@@ -165,6 +195,9 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("profile.webp", webp(&[canvas(32, 16), lossless(16), chunk(b"ICCP", 3 << 30, &[0; 600])])),
         ("pixels.webp", webp(&[lossless(16384)])),
+        ("codes.webp", many_codes()),
+        ("another-size.webp", webp(&[canvas(0, 2300), lossless(1)])),
+        ("cut-off.webp", webp(&[canvas(0, 2300), lossless(2300)[..12].to_vec()])),
         ("just-too-many-pixels.webp", webp(&[lossless(2300)])),
         (
             "canvas.webp",
@@ -255,7 +288,7 @@ fn no_file_takes_more_memory_than_the_limit() {
                     Ok(_) => read += 1,
                     Err((bytes, message)) => {
                         assert!(
-                            message.contains("pixels take") || message.contains("data take"),
+                            message.contains("pixels takes") || message.contains("data take"),
                             "{message}"
                         );
                         assert!(bytes < LIMIT, "{message}: {bytes}");
