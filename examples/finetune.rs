@@ -11,7 +11,7 @@ use clap::Parser;
 use common::Result;
 use common::training::{Follower, Following};
 use sci_burn::image::{DynamicImage, GenericImage};
-use sci_burn::photo::find_photos;
+use sci_burn::photo::find_photos_except;
 use sci_burn::train::{FineTuningConfig, OptimizerConfig, SamplingConfig, fine_tune};
 use sci_burn::{Enhancer, Photo, open_photo, save_photo};
 use std::path::{Path, PathBuf};
@@ -64,21 +64,21 @@ fn run(options: &Options) -> Result<()> {
         .with_optimizer(OptimizerConfig::new().with_learning_rate(options.lr))
         .with_sampling(SamplingConfig::new().with_crop(options.crop))
         .with_seed(options.seed);
-    let follower = Follower::new(Following::default())?;
+    let follower = Follower::new(Following::default());
     let tuned =
         fine_tune(estimator.clone(), &options.photos, &config, &device, &follower.monitor());
     follower.finish()?;
     let tuned = tuned?;
+    tuned.estimator.save(&options.output)?;
+    common::say(common::shown(&options.output));
     if tuned.interrupted {
-        common::say(format_args!(
-            "interrupted after {} steps, whose weights are kept; to continue from them, pass them \
-             as --weights",
-            tuned.steps
-        ));
+        let steps = tuned.steps;
+        return Err(format!(
+            "interrupted after {steps} steps, whose weights are kept; --weights continues from them"
+        )
+        .into());
     }
     let tuned = tuned.estimator;
-    tuned.save(&options.output)?;
-    common::say(common::shown(&options.output));
 
     let (Some(picture), Some(photo)) = (&options.picture, photo) else { return Ok(()) };
     let dark = DynamicImage::from(photo.pixels.into_rgb8());
@@ -107,7 +107,7 @@ fn first(photos: &Path) -> Result<Photo> {
     if !photos.is_dir() {
         return Ok(open_photo(photos)?);
     }
-    let mut opened = find_photos(photos)?.into_iter().map(open_photo);
+    let mut opened = find_photos_except(photos, None)?.photos.into_iter().map(open_photo);
     let first = opened.next().expect("a folder of photographs has one");
     Ok(first.or_else(|error| opened.find_map(std::result::Result::ok).ok_or(error))?)
 }

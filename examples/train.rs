@@ -92,7 +92,7 @@ fn run(options: &Options) -> Result<()> {
         previews: (!options.no_previews).then(|| options.out.clone()),
         target: config.stop_at_luminance,
         quiet: dashboard(options),
-    })?;
+    });
     let monitor = follower.monitor();
     #[cfg(feature = "tui")]
     let monitor = if dashboard(options) { monitor.with_dashboard() } else { monitor };

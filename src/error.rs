@@ -33,8 +33,8 @@ pub enum Error {
     #[error("setting `{setting}`: {}", brief(reason))]
     #[non_exhaustive]
     Setting {
-        /// The setting's name, as it is written in the configuration.
-        setting: &'static str,
+        /// The setting's name, as it is written in the configuration, such as `sampling.crop`.
+        setting: String,
         /// What is wrong, and what would be right.
         reason: String,
     },
@@ -275,8 +275,18 @@ impl Error {
         Self::Argument { argument, reason: reason.into() }
     }
 
-    pub(crate) fn setting(setting: &'static str, reason: impl Into<String>) -> Self {
-        Self::Setting { setting, reason: reason.into() }
+    pub(crate) fn setting(setting: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Setting { setting: setting.into(), reason: reason.into() }
+    }
+
+    /// An error of a setting, named as in the configuration that has its own in this section.
+    pub(crate) fn in_section(self, section: &str) -> Self {
+        match self {
+            Self::Setting { setting, reason } => {
+                Self::Setting { setting: format!("{section}.{setting}"), reason }
+            }
+            error => error,
+        }
     }
 
     pub(crate) fn read(path: impl Into<PathBuf>, cause: impl Into<Cause>) -> Self {
@@ -331,8 +341,10 @@ impl<T: AsRef<str>> Display for Escaped<T> {
             if index == self.most {
                 return formatter.write_char('…');
             }
-            let directs = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
-                || matches!(character, '\u{2066}'..='\u{2069}');
+            let directs = matches!(
+                character,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            );
             if character.is_control() || directs {
                 write!(formatter, "{}", character.escape_default())?;
             } else {
@@ -349,10 +361,12 @@ mod tests {
 
     #[test]
     fn a_message_is_one_short_line_whatever_is_in_it() {
-        let path = "night\n\u{1b}[2J\u{202e}gnp.jpg";
+        let path = "night\n\u{1b}[2J\u{61c}\u{202e}gnp.jpg";
         let reason = format!("\n  first\tline {}\nsecond line", "x".repeat(5000));
         let message = Error::read(path, reason).to_string();
-        assert!(message.starts_with(r"cannot read night\n\u{1b}[2J\u{202e}gnp.jpg: first\tline"));
+        assert!(
+            message.starts_with(r"cannot read night\n\u{1b}[2J\u{61c}\u{202e}gnp.jpg: first\tline")
+        );
         assert!(message.ends_with("x…") && message.len() < 400, "{message}");
         assert!(!message.contains(char::is_control));
     }

@@ -143,7 +143,6 @@ pub(crate) fn is_temporary(name: &OsStr) -> bool {
 
 /// Opens a regular file, and says how long it is. Anything else, a pipe or a device for example, may
 /// block for ever or never end, and is refused.
-#[cfg(feature = "photo")]
 pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let failed = |error: io::Error| Error::read(path, error);
     let regular = |metadata: fs::Metadata| match metadata.file_type() {

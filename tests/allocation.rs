@@ -3,28 +3,9 @@
 
 mod common;
 
+use common::allocation::{Counting, total_of};
 use image::Rgb;
 use sci_burn::{Enhancer, Frame, FrameMut, image};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's conditions.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -39,9 +20,7 @@ fn a_video_is_enhanced_without_allocating_for_every_frame() {
     let mut frame = || {
         let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3).unwrap();
         let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3).unwrap();
-        let before = ALLOCATED.load(Ordering::Relaxed);
-        enhancer.enhance_into(source, target).unwrap();
-        ALLOCATED.load(Ordering::Relaxed) - before
+        total_of(|| enhancer.enhance_into(source, target).unwrap())
     };
     let first = frame();
     assert!(first > 100_000, "the working memory of the first call was not seen: {first}");

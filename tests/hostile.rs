@@ -140,6 +140,15 @@ impl Scene {
         #[cfg(feature = "train")]
         if options().len() == 0 {
             self.run("finetune", &arguments(&["-o", "tuned.safetensors"])).refused(name);
+            // The only photograph of a folder.
+            let alone = self.path("alone");
+            std::fs::create_dir(&alone).unwrap();
+            std::fs::copy(path, alone.join(name)).unwrap();
+            let train = ["--data", "alone", "--out", "run"].map(OsStr::new);
+            self.run("train", &train).refused(name);
+            let tune = ["alone", "-o", "tuned.safetensors"].map(OsStr::new);
+            self.run("finetune", &tune).refused(name);
+            std::fs::remove_dir_all(alone).unwrap();
         }
         assert_eq!(self.names(""), before, "{name} leaves nothing behind");
 

@@ -1,42 +1,14 @@
 //! Reading a photograph takes no more memory than its limit, whatever is in the file. In a binary of
 //! its own with one test, since it counts what the whole process allocates.
 
+mod common;
+
+use common::allocation::{Counting, peak_of};
 use image::DynamicImage;
 use sci_burn::photo::{ReadOptions, open_photo_with, save_photo};
 use sci_burn::{Photo, image};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let allocated = ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(allocated, Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's conditions.
-        unsafe { System.alloc(layout) }
-    }
-
-    // Zeroed memory of the system costs nothing before it is used; it counts all the same.
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let allocated = ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(allocated, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -48,11 +20,9 @@ const CONSTANT: usize = 2 << 20;
 
 /// What a reading took, and its error.
 fn taken(path: &Path) -> (usize, Result<Photo, String>) {
-    let before = ALLOCATED.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
     let options = ReadOptions::new().with_max_bytes(LIMIT as u64);
-    let result = open_photo_with(path, &options).map_err(|error| error.to_string());
-    (PEAK.load(Ordering::Relaxed) - before, result)
+    let (result, taken) = peak_of(|| open_photo_with(path, &options));
+    (taken, result.map_err(|error| error.to_string()))
 }
 
 fn picture(width: u32, height: u32, alpha: bool) -> DynamicImage {

@@ -115,17 +115,21 @@ fn settings_out_of_range_are_refused_before_anything_is_allocated() {
         let says = format!("setting `stages`: is {count}, must be from 1 to 64");
         refused(published().with_stages(count), &says);
     }
+    let range = |count, most| format!("is {count}, must be from 1 to {most}");
     for count in [0, 17, 1 << 31, usize::MAX] {
-        let says = format!("setting `blocks`: is {count}, must be from 1 to 16");
-        refused(published().with_estimator(estimator().with_blocks(count)), &says);
-        refused(published().with_calibrator(calibrator().with_blocks(count)), &says);
+        let says = |part: &str| format!("setting `{part}.blocks`: {}", range(count, 16));
+        refused(published().with_estimator(estimator().with_blocks(count)), &says("estimator"));
+        refused(published().with_calibrator(calibrator().with_blocks(count)), &says("calibrator"));
     }
     for count in [0, 65, 1 << 31, usize::MAX] {
-        let says = format!("setting `channels`: is {count}, must be from 1 to 64");
-        refused(published().with_estimator(estimator().with_channels(count)), &says);
-        refused(published().with_calibrator(calibrator().with_channels(count)), &says);
+        let says = |part: &str| format!("setting `{part}channels`: {}", range(count, 64));
+        refused(published().with_estimator(estimator().with_channels(count)), &says("estimator."));
+        refused(
+            published().with_calibrator(calibrator().with_channels(count)),
+            &says("calibrator."),
+        );
         let alone = estimator().with_channels(count).load(fixture("weights/cascade.pt"), &cpu());
-        assert_eq!(alone.unwrap_err().to_string(), says);
+        assert_eq!(alone.unwrap_err().to_string(), says(""));
     }
 }
 
@@ -316,7 +320,7 @@ fn broken_files_are_named() {
     refused(folder.path(), &["unknown extension"]);
     let pretender = folder.path().join("folder.pt");
     std::fs::create_dir(&pretender).unwrap();
-    refused(&pretender, &["it is not a regular file"]);
+    refused(&pretender, &["it is a folder"]);
 }
 
 #[test]

@@ -3,34 +3,12 @@
 
 mod common;
 
+use common::allocation::{Counting, peak_of};
 use common::{cpu, fixture};
 use sci_burn::Error;
 use sci_burn::model::SciCascadeConfig;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's conditions.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -223,18 +201,18 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
 /// Loads a file on a thread of its own, so that a file that never ends fails the test. Gives the
 /// peak of what was allocated meanwhile.
 fn load(path: &Path) -> (Result<(), Error>, usize) {
-    let before = ALLOCATED.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let loader = {
-        let path = path.to_owned();
-        std::thread::spawn(move || SciCascadeConfig::new().load(path, &cpu()).map(drop))
-    };
-    let start = Instant::now();
-    while !loader.is_finished() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{} does not end", path.display());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    (loader.join().unwrap(), PEAK.load(Ordering::Relaxed) - before)
+    peak_of(|| {
+        let loader = {
+            let path = path.to_owned();
+            std::thread::spawn(move || SciCascadeConfig::new().load(path, &cpu()).map(drop))
+        };
+        let start = Instant::now();
+        while !loader.is_finished() {
+            assert!(start.elapsed() < Duration::from_secs(20), "{} does not end", path.display());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        loader.join().unwrap()
+    })
 }
 
 #[test]

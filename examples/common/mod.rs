@@ -57,7 +57,7 @@ pub fn escaped(text: &str) -> String {
     for (index, character) in text.chars().enumerate() {
         let directs = matches!(
             character,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         );
         match character {
             _ if index == MOST_SHOWN => {
@@ -109,7 +109,12 @@ pub fn say(line: impl Display) {
 
 /// Prints an error to standard error.
 pub fn complain(error: impl Display) {
-    let _ = writeln!(stderr(), "error: {error}");
+    note(format_args!("error: {error}"));
+}
+
+/// Prints a line to standard error, if it is open.
+pub fn note(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 /// An error in one line that names the photograph. Most errors do so themselves.
@@ -317,8 +322,8 @@ mod tests {
 
     #[test]
     fn names_do_not_disturb_the_terminal() {
-        let path = Path::new("night\n\u{1b}[2J\u{202e}gnp.jpg");
-        assert_eq!(shown(path), r"night\n\u{1b}[2J\u{202e}gnp.jpg");
+        let path = Path::new("night\n\u{1b}[2J\u{61c}\u{202e}gnp.jpg");
+        assert_eq!(shown(path), r"night\n\u{1b}[2J\u{61c}\u{202e}gnp.jpg");
         assert_eq!(shown(Path::new("noche española/夜.jpg")), "noche española/夜.jpg");
         assert_eq!(escaped(&"x".repeat(5000)).chars().count(), MOST_SHOWN + 1);
         let error = unreadable(path, "it is empty");

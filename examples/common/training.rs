@@ -1,6 +1,6 @@
 //! Following a training: its progress, its previews and Ctrl-C.
 
-use super::{Failure, Result, preview, say, style};
+use super::{Failure, Result, note, preview, say, stop, style};
 use indicatif::ProgressBar;
 use sci_burn::image::DynamicImage;
 use sci_burn::save_photo;
@@ -28,15 +28,9 @@ pub struct Follower(Arc<Mutex<Progress>>);
 
 impl Follower {
     /// The first Ctrl-C stops the training, the second one ends the process.
-    pub fn new(following: Following) -> Result<Self> {
-        static STOP: AtomicBool = AtomicBool::new(false);
-        ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        })?;
-        let progress = Progress { following, stop: Some(&STOP), ..Progress::default() };
-        Ok(Self(Arc::new(Mutex::new(progress))))
+    pub fn new(following: Following) -> Self {
+        let progress = Progress { following, stop: stop::on_ctrl_c(), ..Progress::default() };
+        Self(Arc::new(Mutex::new(progress)))
     }
 
     /// The monitor for the training.
@@ -58,7 +52,7 @@ impl Follower {
         }
         progress.following.quiet = false;
         for line in std::mem::take(&mut progress.later) {
-            eprintln!("{line}");
+            note(line);
         }
         progress.failure.take().map_or(Ok(()), Err)
     }
@@ -71,7 +65,7 @@ const PREVIEWS: usize = 4;
 struct Progress {
     following: Following,
     /// Whether Ctrl-C was pressed.
-    stop: Option<&'static AtomicBool>,
+    stop: Arc<AtomicBool>,
     /// What ended the training from here.
     failure: Option<Failure>,
     /// Messages to be printed when the terminal is free.
@@ -92,7 +86,7 @@ impl Progress {
             TrainingEvent::LeftOut(error) => self.print(format!("left out: {error}")),
             TrainingEvent::MetricsLost { path, epochs, .. } => {
                 let path = super::shown(&path);
-                self.print(format!("{path}: the metrics of {} epochs are lost", epochs.len()));
+                self.print(format!("{path}: the metrics of {epochs} epochs are lost"));
             }
             TrainingEvent::Started { epoch, epochs, photos, history, .. } => {
                 (self.epoch, self.epochs, self.photos) = (epoch, epochs, photos);
@@ -120,7 +114,7 @@ impl Progress {
             }
             _ => {}
         }
-        match self.stop.is_some_and(|stop| stop.load(Ordering::SeqCst)) {
+        match self.stop.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -176,8 +170,8 @@ impl Progress {
     fn print(&mut self, line: String) {
         match &self.bar {
             _ if self.following.quiet => self.later.push(line),
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| note(line)),
+            None => note(line),
         }
     }
 }

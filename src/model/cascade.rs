@@ -52,8 +52,8 @@ impl SciCascadeConfig {
 
     pub(crate) fn check(&self) -> Result<()> {
         check_count("stages", self.stages, MAX_STAGES)?;
-        self.estimator.check()?;
-        self.calibrator.check()
+        self.estimator.check().map_err(|error| error.in_section("estimator"))?;
+        self.calibrator.check().map_err(|error| error.in_section("calibrator"))
     }
 }
 

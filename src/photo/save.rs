@@ -125,7 +125,7 @@ pub fn save_photo_with(photo: &Photo, path: impl AsRef<Path>, options: &SaveOpti
     let quality = options.quality;
     if !(1..=100).contains(&quality) {
         let reason = format!("is {quality}, must be 1 to 100");
-        return Err(Error::Setting { setting: "quality", reason });
+        return Err(Error::setting("quality", reason));
     }
     let path = path.as_ref();
     let format = ImageFormat::from_path(path).ok().filter(|_| is_photo(path));

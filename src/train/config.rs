@@ -1,6 +1,6 @@
 use super::data::{Darken, SamplingConfig};
 use super::optimizer::OptimizerConfig;
-use crate::error::{Error, Result, brief};
+use crate::error::{Cause, Error, Result};
 use crate::loss::SciLossConfig;
 use crate::model::SciCascadeConfig;
 use burn::config::Config;
@@ -59,10 +59,10 @@ impl TrainingConfig {
         Self::parse(&text).map_err(|reason| Error::malformed(path, "configuration", reason))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let given: Value = serde_json::from_str(text).map_err(brief)?;
+    fn parse(text: &str) -> Result<Self, Cause> {
+        let given: Value = serde_json::from_str(text)?;
         if !given.is_object() {
-            return Err("it is not an object with settings".to_owned());
+            return Err("it is not an object with settings".into());
         }
         let mut settings = to_value(&Self::new(PathBuf::new()));
         if given.pointer("/sampling/darken").is_some_and(Value::is_object) {
@@ -70,7 +70,7 @@ impl TrainingConfig {
         }
         overlay(&mut settings, given, "")?;
         serde_path_to_error::deserialize(settings)
-            .map_err(|error| format!("setting `{}`: {}", error.path(), brief(error.inner())))
+            .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner()).into())
     }
 
     /// Writes the configuration as JSON.
@@ -83,7 +83,7 @@ impl TrainingConfig {
         crate::file::write(path.as_ref(), format!("{text}\n").as_bytes())
     }
 
-    /// Refuses settings that are out of range. Those of the model are checked when it is made.
+    /// Refuses settings that are out of range.
     pub(super) fn check(&self) -> Result<()> {
         let refused = |setting, reason: &str| Err(Error::setting(setting, reason));
         if self.data.as_os_str().is_empty() {
@@ -96,12 +96,13 @@ impl TrainingConfig {
         if self.batch_size == 0 {
             return refused("batch_size", "is 0, must be at least 1");
         }
-        self.sampling.check()?;
-        self.optimizer.check()?;
-        self.loss.init()?;
+        self.sampling.check().map_err(|error| error.in_section("sampling"))?;
+        self.optimizer.check().map_err(|error| error.in_section("optimizer"))?;
+        self.loss.init().map_err(|error| error.in_section("loss"))?;
+        self.model.check().map_err(|error| error.in_section("model"))?;
         match self.sampling.crop {
             None if self.batch_size > 1 => {
-                let reason = "above 1 needs `crop`, since photographs differ in size";
+                let reason = "above 1 needs `sampling.crop`, since photographs differ in size";
                 return refused("batch_size", reason);
             }
             Some([width, height]) if self.batch_size > MAX_PIXELS / (width * height) => {
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn settings_that_do_not_exist_are_named() {
-        let refused = |text| TrainingConfig::parse(text).unwrap_err();
+        let refused = |text| TrainingConfig::parse(text).unwrap_err().to_string();
         let message = refused(r#"{"data": "photos", "loss": {"fidelity": 2}}"#);
         assert_eq!(message, "no setting `loss.fidelity`");
         let message = refused(r#"{"sampling": {"darken": {"stops": [2, 4], "iso": 3}}}"#);
@@ -231,6 +232,9 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_refused() {
         let whole = config().with_sampling(SamplingConfig::new());
+        let darken = SamplingConfig::new().with_darken(Some(Darken::new([3.0, 2.0])));
+        let rate = OptimizerConfig::new().with_learning_rate(-1.0);
+        let weight = SciLossConfig::new().with_fidelity_weight(f64::NAN);
         for (config, name) in [
             (TrainingConfig::new(PathBuf::new()), "data"),
             (config().with_epochs(0), "epochs"),
@@ -238,7 +242,14 @@ mod tests {
             (whole.with_batch_size(2), "batch_size"),
             (config().with_epochs(usize::MAX), "epochs"),
             (config().with_batch_size(usize::MAX), "batch_size"),
-            (config().with_sampling(SamplingConfig::new().with_crop(Some([1, 1]))), "crop"),
+            (
+                config().with_sampling(SamplingConfig::new().with_crop(Some([1, 1]))),
+                "sampling.crop",
+            ),
+            (config().with_sampling(darken), "sampling.darken.stops"),
+            (config().with_optimizer(rate), "optimizer.learning_rate"),
+            (config().with_loss(weight), "loss.fidelity_weight"),
+            (config().with_model(SciCascadeConfig::new().with_stages(0)), "model.stages"),
             (config().with_stop_at_luminance(Some(1.5)), "stop_at_luminance"),
             (config().with_seed(u64::MAX), "seed"),
         ] {

@@ -107,7 +107,7 @@ pub fn train(
     let completed = checkpoint.unwrap_or(0);
     let history = folder.history(completed);
     let missing = history.missing(completed);
-    if !missing.is_empty() {
+    if missing > 0 {
         events.send(TrainingEvent::MetricsLost { path: folder.table(), epochs: missing });
     }
     let history: SharedHistory = Arc::new(history.into());

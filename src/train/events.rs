@@ -20,8 +20,8 @@ pub enum TrainingEvent {
     MetricsLost {
         /// The run's `metrics.csv`.
         path: PathBuf,
-        /// The epochs whose metrics are missing.
-        epochs: Vec<usize>,
+        /// The number of epochs whose metrics are missing.
+        epochs: usize,
     },
     /// The training begins, or continues.
     #[non_exhaustive]

@@ -364,9 +364,9 @@ impl History {
         target.is_some_and(|target| row.is_some_and(|row| row.luminance >= target))
     }
 
-    /// The epochs up to `last` that are not in the table.
-    pub(super) fn missing(&self, last: usize) -> Vec<usize> {
-        (1..=last).filter(|epoch| !self.0.contains_key(epoch)).collect()
+    /// The number of epochs up to `last` that are not in the table.
+    pub(super) fn missing(&self, last: usize) -> usize {
+        last - self.0.range(1..=last).count()
     }
 }
 

@@ -76,11 +76,7 @@ pub(super) fn read(path: &Path) -> Result<Stored> {
 /// The content of a file, cut off one byte beyond [`MAX_FILE_SIZE`].
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let unreadable = |error: std::io::Error| Error::read(path, error);
-    // Before it is opened, since opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Error::read(path, "it is not a regular file"));
-    }
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let (file, _) = file::open(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_SIZE as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)

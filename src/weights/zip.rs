@@ -40,7 +40,7 @@ pub(super) fn entries(archive: &[u8]) -> Result<BTreeMap<&str, &[u8]>, Cause> {
         let skipped = [26, 28].map(|at| u16_at(local, at).map(usize::from));
         let [Some(local_name), Some(local_extra)] = skipped else { return Err(truncated()) };
         let start = 30 + local_name + local_extra;
-        let data = local.get(start..start + size).ok_or_else(truncated)?;
+        let data = local.get(start..).and_then(|rest| rest.get(..size)).ok_or_else(truncated)?;
         total += size;
         if total > archive.len() {
             return Err("the archive's entries overlap".into());
@@ -53,7 +53,8 @@ pub(super) fn entries(archive: &[u8]) -> Result<BTreeMap<&str, &[u8]>, Cause> {
         if entries.insert(name, data).is_some() {
             return Err(format!("archive entry `{name}` appears twice").into());
         }
-        position += 46 + name_length + field_u16(30)? + field_u16(32)?;
+        let length = 46 + name_length + field_u16(30)? + field_u16(32)?;
+        position = position.checked_add(length).ok_or_else(truncated)?;
     }
     Ok(entries)
 }

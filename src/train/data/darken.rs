@@ -48,14 +48,12 @@ impl Darken {
 
     pub(crate) fn check(&self) -> Result<()> {
         let [least, greatest] = self.stops;
-        let refused = |setting, reason: String| Err(Error::Setting { setting, reason });
+        let refused = |setting, reason: String| Err(Error::setting(setting, reason));
         if !(0.0 <= least && least <= greatest && greatest <= 16.0) {
             let reason = format!("is {least} to {greatest}, must rise within 0 to 16 stops");
-            return refused("darken.stops", reason);
+            return refused("stops", reason);
         }
-        for (setting, value) in
-            [("darken.shot_noise", self.shot_noise), ("darken.read_noise", self.read_noise)]
-        {
+        for (setting, value) in [("shot_noise", self.shot_noise), ("read_noise", self.read_noise)] {
             if !(0.0..=1.0).contains(&value) {
                 return refused(setting, format!("is {value}, must be within 0 to 1"));
             }
@@ -146,9 +144,9 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         for (darken, name) in [
-            (Darken::new([3.0, 2.0]), "darken.stops"),
-            (Darken::new([f32::NAN, 2.0]), "darken.stops"),
-            (Darken::new([1.0, 2.0]).with_read_noise(-1.0), "darken.read_noise"),
+            (Darken::new([3.0, 2.0]), "stops"),
+            (Darken::new([f32::NAN, 2.0]), "stops"),
+            (Darken::new([1.0, 2.0]).with_read_noise(-1.0), "read_noise"),
         ] {
             let message = darken.apply(&gray(1), 0).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");

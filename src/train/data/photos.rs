@@ -1,7 +1,7 @@
 use super::darken::Darken;
 use crate::error::{Error, Result};
 use crate::loss::SmoothnessLoss;
-use crate::photo::{FoundPhotos, find_photos_except, open_photo, photo_size};
+use crate::photo::{find_photos_except, open_photo, photo_size};
 use burn::config::Config;
 use image::{DynamicImage, Rgb32FImage};
 use rand::rngs::ChaCha8Rng;
@@ -40,7 +40,10 @@ impl SamplingConfig {
             );
             return Err(Error::setting("crop", reason));
         }
-        self.darken.as_ref().map_or(Ok(()), Darken::check)
+        self.darken
+            .as_ref()
+            .map_or(Ok(()), Darken::check)
+            .map_err(|error| error.in_section("darken"))
     }
 
     /// The sampling with these settings and a seed.
@@ -138,26 +141,30 @@ impl PhotoSet {
             on_refused,
         };
         let least_size = set.sampling.least_size();
-        if source.is_file() {
-            fits(source, least_size)?;
-            set.kept = Some(open(source, least_size)?.into());
-            set.photos.push(source.to_owned());
-            return Ok(set);
-        }
-        let FoundPhotos { photos, unreadable } = find_photos_except(source, except)?;
-        let found = photos.len();
-        set.photos = photos;
+        let mut unreadable = Vec::new();
+        set.photos = match source.is_file() {
+            true => vec![source.to_owned()],
+            false => {
+                let found = find_photos_except(source, except)?;
+                unreadable = found.unreadable;
+                found.photos
+            }
+        };
         let on_refused = &set.on_refused;
         unreadable.into_iter().for_each(|error| on_refused(error));
+        if let [photo] = &set.photos[..] {
+            // What is wrong with it is the error, not that there is no other.
+            fits(photo, least_size)?;
+            set.kept = Some(open(photo, least_size)?.into());
+            return Ok(set);
+        }
+        let found = set.photos.len();
         set.photos.retain(|photo| fits(photo, least_size).map_err(|e| on_refused(e)).is_ok());
         match (0..set.len()).any(|index| set.read(index).is_some()) {
             true => Ok(set),
             false => Err(Error::read(
                 source,
-                match found {
-                    1 => "the photograph in it cannot be used".to_owned(),
-                    _ => format!("none of the {found} photographs in it can be used"),
-                },
+                format!("none of the {found} photographs in it can be used"),
             )),
         }
     }
