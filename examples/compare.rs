@@ -44,7 +44,7 @@ struct Options {
     #[arg(short, long, default_value = "cpu")]
     device: String,
     #[command(flatten)]
-    reading: common::Reading,
+    reading: common::ReadingOptions,
     /// Replace a sheet that exists already.
     #[arg(short, long)]
     force: bool,

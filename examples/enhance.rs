@@ -38,7 +38,7 @@ struct Options {
     #[arg(short, long)]
     output: PathBuf,
     #[command(flatten)]
-    network: common::Network,
+    network: common::NetworkOptions,
     /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
@@ -49,7 +49,7 @@ struct Options {
     #[arg(long, default_value_t)]
     compression: PngCompression,
     #[command(flatten)]
-    reading: common::Reading,
+    reading: common::ReadingOptions,
     /// Replace results that exist already.
     #[arg(short, long)]
     force: bool,

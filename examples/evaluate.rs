@@ -55,7 +55,7 @@ struct Options {
     #[arg(short, long, default_value = "cpu")]
     device: String,
     #[command(flatten)]
-    reading: common::Reading,
+    reading: common::ReadingOptions,
     /// Replace files of figures that exist already.
     #[arg(short, long)]
     force: bool,
@@ -190,26 +190,26 @@ fn sci(enhancer: Enhancer) -> Method {
     Box::new(move |dark| Ok(enhancer.enhance(&dark.clone().into())?.into_rgb8()))
 }
 
-struct Photo {
+struct NamedPhoto {
     path: PathBuf,
     /// The path below the folder that was given.
     name: PathBuf,
 }
 
 /// All photographs of the inputs, and an error for each input that cannot be read.
-fn photos(inputs: &[PathBuf]) -> (Vec<Photo>, Vec<Failure>) {
+fn photos(inputs: &[PathBuf]) -> (Vec<NamedPhoto>, Vec<Failure>) {
     let (mut photos, mut refused) = (Vec::new(), Vec::new());
     for input in inputs {
         if !input.is_dir() {
             let name = input.file_name().unwrap_or_default().into();
-            photos.push(Photo { path: input.clone(), name });
+            photos.push(NamedPhoto { path: input.clone(), name });
             continue;
         }
         match find_photos_except(input, None) {
             Ok(found) => {
                 photos.extend(found.photos.into_iter().map(|path| {
                     let name = path.strip_prefix(input).unwrap_or(&path).to_owned();
-                    Photo { path, name }
+                    NamedPhoto { path, name }
                 }));
                 refused.extend(found.unreadable.into_iter().map(Failure::from));
             }
@@ -226,7 +226,7 @@ struct Truths<'a> {
 
 impl Truths<'_> {
     /// The ground truth of a photograph's name, or else one with another extension.
-    fn open(&self, name: &Path, reading: &common::Reading) -> Result<RgbImage> {
+    fn open(&self, name: &Path, reading: &common::ReadingOptions) -> Result<RgbImage> {
         let path = self.folder.join(name);
         let same = self.files.iter().find(|file| **file == path);
         let stem = path.with_extension("");
@@ -246,11 +246,11 @@ struct Row {
 
 /// Measures a photograph: a row for each method.
 fn measure(
-    photo: &Photo,
+    photo: &NamedPhoto,
     truths: Option<&Truths>,
     methods: &[(String, Method)],
     columns: &[Column],
-    reading: &common::Reading,
+    reading: &common::ReadingOptions,
 ) -> Result<Vec<Row>> {
     let dark = reading.open(&photo.path)?.pixels.into_rgb8();
     let truth = truths.map(|truths| truths.open(&photo.name, reading)).transpose()?;

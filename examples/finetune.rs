@@ -26,7 +26,7 @@ struct Options {
     #[arg(short, long)]
     output: PathBuf,
     #[command(flatten)]
-    network: common::Network,
+    network: common::NetworkOptions,
     /// A picture of the (first) photograph: dark, enhanced before and after the tuning.
     #[arg(long)]
     picture: Option<PathBuf>,

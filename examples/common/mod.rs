@@ -221,7 +221,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
 
 /// How photographs are read, as options.
 #[derive(clap::Args)]
-pub struct Reading {
+pub struct ReadingOptions {
     /// The most memory that a photograph may take while it is read, in MiB.
     #[arg(
         long,
@@ -235,7 +235,7 @@ pub struct Reading {
 /// A MiB has two to the power of this many bytes.
 const MIB: u32 = 20;
 
-impl Reading {
+impl ReadingOptions {
     /// Reads a photograph.
     pub fn open(&self, path: &Path) -> Result<Photo> {
         regular(path)?;
@@ -246,7 +246,7 @@ impl Reading {
 
 /// The weights and the device, as options.
 #[derive(clap::Args)]
-pub struct Network {
+pub struct NetworkOptions {
     /// Preset weights: easy, medium or difficult, for increasingly dark photographs.
     #[arg(short, long, default_value_t)]
     preset: Preset,
@@ -258,7 +258,7 @@ pub struct Network {
     device: String,
 }
 
-impl Network {
+impl NetworkOptions {
     /// The trained estimator and the device that it is on.
     pub fn open(&self) -> Result<(IlluminationEstimator, Device)> {
         let device = open_device(&self.device)?;
@@ -306,7 +306,7 @@ mod tests {
     #[derive(Parser)]
     struct Options {
         #[command(flatten)]
-        reading: Reading,
+        reading: ReadingOptions,
     }
 
     #[test]

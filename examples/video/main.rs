@@ -31,7 +31,7 @@ struct Options {
     #[arg(long, default_value_t = 25.0)]
     rate: f32,
     #[command(flatten)]
-    network: common::Network,
+    network: common::NetworkOptions,
     /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,

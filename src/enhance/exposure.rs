@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Exposure {
 
 /// A pixel with a channel at or above this value is clipped, and at most this share of the pixels may
 /// become so.
-const CLIPPED: f32 = metrics::CLIPPED as f32;
+const CLIPPING_THRESHOLD: f32 = metrics::CLIPPING_THRESHOLD as f32;
 const MOST_CLIPPED: f32 = 0.01;
 
 /// The strength of [`Exposure::Auto`], from a sample of a photograph. Pixels with a value that is not
@@ -142,7 +142,7 @@ fn outcome(sample: &[Lit], strength: f32) -> [f32; 2] {
         let channel = |c: usize| (pixel[c] / (rest + strength * illumination[c])).min(1.0);
         let bright = [0, 1, 2].map(channel);
         mean += luminance(bright);
-        let is_clipped = |[r, g, b]: [f32; 3]| r.max(g).max(b) >= CLIPPED;
+        let is_clipped = |[r, g, b]: [f32; 3]| r.max(g).max(b) >= CLIPPING_THRESHOLD;
         clipped += f32::from(is_clipped(bright) && !is_clipped(*pixel));
     }
     let count = sample.len().max(1) as f32;

@@ -13,12 +13,12 @@ pub fn mean_luminance(picture: &RgbImage) -> f64 {
 }
 
 /// A channel at or above this value counts as clipped, of levels in `[0, 1]`.
-pub(crate) const CLIPPED: f64 = 0.98;
+pub(crate) const CLIPPING_THRESHOLD: f64 = 0.98;
 
 /// The share of the pixels with a channel at or above 0.98 of the highest level, in `[0, 1]`: those
 /// that may have lost detail.
 pub fn clipped_share(picture: &RgbImage) -> f64 {
-    let clipped = |level: &u8| f64::from(*level) / 255.0 >= CLIPPED;
+    let clipped = |level: &u8| f64::from(*level) / 255.0 >= CLIPPING_THRESHOLD;
     picture.pixels().filter(|pixel| pixel.0.iter().any(clipped)).count() as f64 / count(picture)
 }
 

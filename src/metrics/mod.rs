@@ -16,7 +16,7 @@ mod order;
 mod size;
 
 pub use contrast::{entropy, measure_of_enhancement};
-pub(crate) use exposure::CLIPPED;
+pub(crate) use exposure::CLIPPING_THRESHOLD;
 #[cfg(feature = "train")]
 pub(crate) use exposure::color_shift;
 pub use exposure::{clipped_share, color_cast, mean_luminance};

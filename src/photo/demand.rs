@@ -74,7 +74,7 @@ pub(super) fn png(file: &mut Source, length: u64) -> io::Result<Demand> {
 
 /// What a JPEG's frame header and first scan say.
 #[derive(Default)]
-struct Frame {
+struct JpegFrame {
     size: [u64; 2],
     /// Horizontal and vertical sampling factors.
     components: Vec<[u64; 2]>,
@@ -85,7 +85,7 @@ struct Frame {
     applications: u64,
 }
 
-impl Frame {
+impl JpegFrame {
     fn pixels(&self) -> u64 {
         self.size[0] * self.size[1] * self.components.len() as u64
     }
@@ -108,8 +108,8 @@ impl Frame {
 /// Goes through a JPEG to its end marker, or to its first scan.
 ///
 /// The decoder fills with gray what is missing at the end, and reads whatever stands behind it.
-fn jpeg_frame(file: &mut (impl BufRead + SkipBytes), whole: bool) -> io::Result<Frame> {
-    let mut frame = Frame::default();
+fn jpeg_frame(file: &mut (impl BufRead + SkipBytes), whole: bool) -> io::Result<JpegFrame> {
+    let mut frame = JpegFrame::default();
     loop {
         // From one segment to the next, or through compressed data.
         file.skip_until(0xff)?;

@@ -2,7 +2,7 @@
 
 use super::data::Origin;
 use crate::error::{Error, Result};
-use crate::metrics::{CLIPPED, LUMINANCE, color_shift};
+use crate::metrics::{CLIPPING_THRESHOLD, LUMINANCE, color_shift};
 use crate::photo::tensor_to_photo;
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::ItemLazy;
@@ -65,7 +65,7 @@ impl PhotoMetrics {
         let means = |image: &Tensor<4>| image.clone().mean_dim(3).mean_dim(2).reshape([3]);
         let weights = Tensor::<1>::from_floats(LUMINANCE, &bright.device());
         let luminance = (means(bright) * weights).sum();
-        let clipped = bright.clone().max_dim(1).greater_equal_scalar(CLIPPED).float();
+        let clipped = bright.clone().max_dim(1).greater_equal_scalar(CLIPPING_THRESHOLD).float();
         let clipped = clipped.mean_dim(3).mean();
         Tensor::cat(vec![luminance, clipped, means(dark), means(bright)], 0)
     }

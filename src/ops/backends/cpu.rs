@@ -9,7 +9,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::TensorData;
-use cpu::Network;
+use cpu::PackedEstimator;
 use std::sync::Arc;
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -81,8 +81,8 @@ fn tensor<B: CpuBackend, const D: usize>(values: Vec<f32>, shape: [usize; D]) ->
     B::float_from_data(TensorData::new(values, shape), &Default::default())
 }
 
-fn network(estimator: &FoldedEstimator) -> &Network {
-    estimator.arranged(|estimator| Network::new(&estimator.layers, estimator.blocks))
+fn network(estimator: &FoldedEstimator) -> &PackedEstimator {
+    estimator.arranged(|estimator| PackedEstimator::new(&estimator.layers, estimator.blocks))
 }
 
 impl<B: CpuBackend> EnhanceOps for B {
@@ -125,9 +125,9 @@ impl<B: CpuBackend> PixelOps for B {
 #[cfg(feature = "train")]
 mod training {
     use super::{CpuBackend, Host, tensor};
-    use crate::ops::cpu::conv3x3::{self, Images};
     use crate::ops::cpu::norm::{self, Norm};
     use crate::ops::cpu::smoothness;
+    use crate::ops::cpu::{conv3x3, images::Images};
     use crate::ops::{GradientOps, TrainingOps, Weighting};
     use burn::backend::tensor::FloatTensor;
 

@@ -2,6 +2,7 @@
 //! weights and biases. Direct: no matrix of image patches is made.
 
 use super::conv::Kernel;
+use super::images::Images;
 use super::rows::{LEFT, Ring, bands, pitch};
 use super::simd::{arch, load, store};
 use pulp::{Simd, WithSimd};
@@ -14,26 +15,6 @@ const G: usize = 4;
 const ODD_G: usize = 3;
 /// Rows of a band. Fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
-
-/// A batch of images.
-#[derive(Clone, Copy)]
-pub(crate) struct Images<'a> {
-    pub(crate) values: &'a [f32],
-    /// `[batch, channels, height, width]`
-    pub(crate) shape: [usize; 4],
-}
-
-impl Images<'_> {
-    /// Copies row `y` of image `n` to a padded row.
-    fn copy_row(&self, n: usize, y: usize, row: &mut [f32], pitch: usize) {
-        let [_, channels, height, width] = self.shape;
-        for channel in 0..channels {
-            let from = ((n * channels + channel) * height + y) * width;
-            row[channel * pitch + LEFT..][..width]
-                .copy_from_slice(&self.values[from..from + width]);
-        }
-    }
-}
 
 /// `[batch, outputs, height, width]` of images, weights `[outputs, inputs, 3, 3]` and biases.
 pub(crate) fn forward(images: Images, weight: &[f32], bias: &[f32]) -> Vec<f32> {

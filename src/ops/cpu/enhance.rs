@@ -24,7 +24,7 @@ const STRIP: usize = 2048;
 /// An estimator's weights, ready for the kernel: the batch normalization is folded into the block's
 /// convolution. The channels are filled up to a multiple of three with zeros.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct PackedEstimator {
     input: Kernel<G>,
     block: Kernel<G>,
     output: Kernel<G>,
@@ -32,7 +32,7 @@ pub(crate) struct Network {
     scratch: Mutex<Vec<Scratch>>,
 }
 
-impl Network {
+impl PackedEstimator {
     pub(crate) fn new([input, block, output]: &[Weights; 3], blocks: usize) -> Self {
         let channels = input.bias.len();
         // Features that do not exist are zero: their weights are, in and out.
@@ -98,7 +98,7 @@ pub(crate) fn band_rows(height: usize) -> usize {
 /// Enhances bands of an image of `[height, width]`, each given with its rows and columns. In place of
 /// the illumination `i` it works with `1 − strength · (1 − i)`.
 pub(crate) fn enhance_bands<B: Band>(
-    network: &Network,
+    network: &PackedEstimator,
     size: [usize; 2],
     strength: f32,
     bands: impl ParallelIterator<Item = (Range<usize>, Range<usize>, B)>,
@@ -122,7 +122,7 @@ struct Scratch {
 }
 
 struct Walk<'a, B> {
-    network: &'a Network,
+    network: &'a PackedEstimator,
     size: [usize; 2],
     strength: f32,
     rows: Range<usize>,
@@ -198,7 +198,7 @@ impl<B: Band> Walk<'_, B> {
 }
 
 impl Scratch {
-    fn reset(&mut self, network: &Network, pitch: usize) {
+    fn reset(&mut self, network: &PackedEstimator, pitch: usize) {
         let layers = network.reach();
         let channels = network.input.groups() * G;
         // The last layer divides the row that was loaded `layers` steps ago.

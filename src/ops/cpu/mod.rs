@@ -9,6 +9,8 @@ mod conv;
 pub(super) mod conv3x3;
 mod enhance;
 #[cfg(feature = "train")]
+pub(super) mod images;
+#[cfg(feature = "train")]
 pub(super) mod norm;
 mod pixels;
 mod rows;
@@ -16,7 +18,7 @@ mod simd;
 #[cfg(feature = "train")]
 pub(super) mod smoothness;
 
-pub(super) use enhance::Network;
+pub(super) use enhance::PackedEstimator;
 
 use super::pixel::EnhancePixel;
 use super::{Lit, Piece, Samples};
@@ -26,7 +28,7 @@ use rayon::prelude::*;
 
 /// Enhances an image of `[height, width]`. Both sides are large enough for the size.
 pub(crate) fn enhance_pixels<P: EnhancePixel>(
-    network: &Network,
+    network: &PackedEstimator,
     size: [usize; 2],
     strength: f32,
     source: Samples<&[P::Subpixel]>,
@@ -61,7 +63,7 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
 /// illuminations, in the order of the points. Only the pieces and the pixels around them that the
 /// network sees are computed.
 pub(crate) fn sample_pixels<P: EnhancePixel>(
-    network: &Network,
+    network: &PackedEstimator,
     size: [usize; 2],
     source: Samples<&[P::Subpixel]>,
     pieces: &[Piece],
@@ -79,7 +81,7 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
 
 /// Illumination and reflectance of a batch of images, `[batch, 3, height, width]`.
 pub(crate) fn enhance_planes(
-    network: &Network,
+    network: &PackedEstimator,
     [batch, _, height, width]: [usize; 4],
     strength: f32,
     images: &[f32],

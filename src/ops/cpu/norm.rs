@@ -1,7 +1,7 @@
 //! Batch normalization followed by a ReLU, and its gradients. A channel belongs to one thread,
 //! which finds its plane in the cache when it comes back to it.
 
-use super::conv3x3::Images;
+use super::images::Images;
 use super::simd::arch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

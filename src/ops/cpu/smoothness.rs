@@ -2,7 +2,7 @@
 //! is stored. Each pair of pixels is visited from both ends, as the loss counts it anyway, so that every
 //! pixel's gradient is written by one thread only.
 
-use super::conv3x3::Images;
+use super::images::Images;
 use super::rows::{LEFT, Ring, bands, pitch};
 use super::simd::{arch, exp, load, store};
 use crate::ops::Weighting;
