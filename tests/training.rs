@@ -416,21 +416,22 @@ fn a_foreign_file_named_lock_is_left_alone() {
 
 #[test]
 fn devices_make_equal_steps_when_a_photograph_becomes_unreadable() {
-    let photos = photos(2);
-    let folder = tempfile::tempdir().unwrap();
-    let cut = photos.path().join("1.png");
-    let monitor = Monitor::new(move |event| {
-        if let TrainingEvent::Started { .. } = event {
-            let whole = std::fs::read(&cut).unwrap();
-            std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
-        }
-        ControlFlow::Continue(())
-    });
-    let optim = MultiDeviceOptim::OptimMainDevice;
-    let devices = ExecutionStrategy::multi(vec![common::cpu(), common::cpu()], optim);
-    let run = Run::new(folder.path().join("run"));
-    let trained = train(&config(photos.path()), &run, devices, &monitor).unwrap();
-    assert!(!trained.interrupted);
+    for optim in [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded] {
+        let photos = photos(2);
+        let folder = tempfile::tempdir().unwrap();
+        let cut = photos.path().join("1.png");
+        let monitor = Monitor::new(move |event| {
+            if let TrainingEvent::Started { .. } = event {
+                let whole = std::fs::read(&cut).unwrap();
+                std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+            }
+            ControlFlow::Continue(())
+        });
+        let devices = ExecutionStrategy::multi(vec![common::cpu(), common::cpu()], optim);
+        let run = Run::new(folder.path().join("run"));
+        let trained = train(&config(photos.path()), &run, devices, &monitor).unwrap();
+        assert!(!trained.interrupted);
+    }
 }
 
 #[test]
@@ -531,6 +532,8 @@ fn a_run_killed_at_its_beginning_is_begun_anew_with_other_data() {
     for name in dead {
         assert!(!path.join(name).exists(), "{name}");
     }
+    // The list is of the new data, and a run that is killed before it is written has none.
+    assert_eq!(bytes(&path, "photographs.txt").split(|&byte| byte == b'\n').count(), 4);
     // As if it had been killed between its configuration and its list of photographs.
     std::fs::remove_file(path.join("photographs.txt")).unwrap();
     run(&new, &Run::resume(&path)).unwrap();

@@ -3,6 +3,7 @@
 //! The decoders allocate by what a file claims, and bound little of it. Each function here walks over
 //! the structure of one format, reads little of the content and keeps none of it.
 
+use super::parse::{bytes, invalid};
 use super::webp::{self, Sides, area};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Seek, SeekFrom};
@@ -29,16 +30,6 @@ pub(super) type Source = BufReader<File>;
 
 /// No sound file has more parts than this; a walk over more would take seconds.
 const MOST_PARTS: usize = 1 << 20;
-
-pub(super) fn invalid<T>(reason: &'static str) -> io::Result<T> {
-    Err(Error::new(ErrorKind::InvalidData, reason))
-}
-
-pub(super) fn bytes<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
 
 /// Chunks of PNG: length, type, content, checksum.
 pub(super) fn png(file: &mut Source, length: u64) -> io::Result<Demand> {

@@ -3,6 +3,7 @@
 mod demand;
 mod exif;
 mod files;
+mod parse;
 mod pixels;
 mod read;
 mod save;

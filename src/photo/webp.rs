@@ -3,7 +3,7 @@
 //!
 //! What the decoder would refuse is refused here before anything is allocated for it.
 
-use super::demand::{bytes, invalid};
+use super::parse::{bytes, invalid};
 use std::io::{self, Read};
 
 /// Width and height.
