@@ -9,10 +9,9 @@ mod preview;
 use burn::train::ExecutionStrategy;
 use image::{Rgb, RgbImage};
 use preview::draw;
-use sci_burn::train::{EpochMetrics, Monitor, Preview, Run, TrainingConfig, TrainingEvent, train};
+use sci_burn::train::{EpochMetrics, Preview, Run, TrainingConfig, TrainingEvent, train};
 use sci_burn::{burn, image};
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 fn epochs(count: usize) -> Vec<EpochMetrics> {
     let row = |epoch: usize| {
@@ -31,19 +30,15 @@ fn previews(sizes: &[[u32; 2]]) -> Vec<Arc<Preview>> {
         let picture = RgbImage::from_pixel(*width, *height, Rgb([40; 3]));
         picture.save(folder.path().join(format!("{index}.png"))).unwrap();
     }
-    let drawn = Arc::new(Mutex::new(Vec::new()));
-    let told = drawn.clone();
-    let monitor = Monitor::new(move |event| {
-        if let TrainingEvent::Epoch { previews, .. } = event {
-            told.lock().unwrap().extend(previews);
-        }
-        ControlFlow::Continue(())
+    let (monitor, drawn) = common::collect(|event| match event {
+        TrainingEvent::Epoch { previews, .. } => Some(previews),
+        _ => None,
     });
     let config = TrainingConfig::new(folder.path().to_owned()).with_epochs(1);
     let run = Run::new(folder.path().join("run"));
     let device = ExecutionStrategy::SingleDevice(common::cpu());
     train(&config, &run, device, &monitor.with_previews(4)).unwrap();
-    drawn.lock().unwrap().clone()
+    drawn.lock().unwrap().concat()
 }
 
 #[test]

@@ -7,14 +7,15 @@ use burn::tensor::{Bytes, DType};
 use burn::train::{ExecutionStrategy, MultiDeviceOptim};
 use image::{DynamicImage, Rgb, RgbImage};
 use sci_burn::Error;
+use sci_burn::loss::SciLossConfig;
 use sci_burn::model::{IlluminationEstimatorConfig, SciCascadeConfig};
 use sci_burn::train::{
-    Darken, FineTuningConfig, Monitor, Run, SamplingConfig, TrainingConfig, TrainingEvent,
-    fine_tune, train,
+    Darken, FineTuningConfig, Monitor, OptimizerConfig, Run, SamplingConfig, TrainingConfig,
+    TrainingEvent, fine_tune, train,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 /// A folder of dark pictures, all different.
@@ -204,13 +205,11 @@ fn what_cannot_be_read_is_named_once_and_left_out() {
     std::fs::write(photos.path().join("cut.png"), &whole[..whole.len() / 2]).unwrap();
     std::fs::write(photos.path().join("text.jpg"), b"no picture").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let left_out = Arc::new(Mutex::new(Vec::new()));
-    let names = left_out.clone();
-    let monitor = Monitor::new(move |event| {
-        if let TrainingEvent::LeftOut(Error::Read { path, .. }) = event {
-            names.lock().unwrap().push(path.file_name().unwrap().to_owned());
+    let (monitor, left_out) = common::collect(|event| match event {
+        TrainingEvent::LeftOut(Error::Read { path, .. }) => {
+            Some(path.file_name().unwrap().to_owned())
         }
-        ControlFlow::Continue(())
+        _ => None,
     });
     let run = Run::New(folder.path().join("run"));
     train(&config(photos.path()), &run, one_device(), &monitor).unwrap();
@@ -310,13 +309,9 @@ fn daylight_photographs_can_be_darkened_for_training() {
 fn batches_of_crops() {
     let photos = photos(5);
     let folder = tempfile::tempdir().unwrap();
-    let steps = Arc::new(Mutex::new(Vec::new()));
-    let told = steps.clone();
-    let monitor = Monitor::new(move |event| {
-        if let TrainingEvent::Step { photos, .. } = event {
-            told.lock().unwrap().push(photos);
-        }
-        ControlFlow::Continue(())
+    let (monitor, steps) = common::collect(|event| match event {
+        TrainingEvent::Step { photos, .. } => Some(photos),
+        _ => None,
     });
     let config = config(photos.path()).with_batch_size(2).with_epochs(2);
     train(&config, &Run::New(folder.path().join("run")), one_device(), &monitor).unwrap();
@@ -328,13 +323,9 @@ fn fine_tuning_lowers_the_loss() {
     let photos = photos(1);
     let device = common::cpu();
     let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
-    let losses = Arc::new(Mutex::new(Vec::new()));
-    let told = losses.clone();
-    let monitor = Monitor::new(move |event| {
-        if let TrainingEvent::Step { loss, .. } = event {
-            told.lock().unwrap().push(loss);
-        }
-        ControlFlow::Continue(())
+    let (monitor, losses) = common::collect(|event| match event {
+        TrainingEvent::Step { loss, .. } => Some(loss),
+        _ => None,
     });
     let photo = photos.path().join("0.png");
     let tuned = fine_tune(estimator, photo, &FineTuningConfig::new(), &device, &monitor).unwrap();
@@ -439,18 +430,38 @@ fn photographs_in_floating_point_are_left_out() {
     let photos = photos(1);
     picture(1).to_rgb32f().save(photos.path().join("float.tiff")).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let left_out = Arc::new(Mutex::new(Vec::new()));
-    let told = left_out.clone();
-    let monitor = Monitor::new(move |event| {
-        if let TrainingEvent::LeftOut(error) = event {
-            told.lock().unwrap().push(error.to_string());
-        }
-        ControlFlow::Continue(())
+    let (monitor, left_out) = common::collect(|event| match event {
+        TrainingEvent::LeftOut(error) => Some(error.to_string()),
+        _ => None,
     });
     let run = Run::new(folder.path().join("run"));
     train(&config(photos.path()), &run, one_device(), &monitor).unwrap();
     let left_out = left_out.lock().unwrap();
     assert!(left_out.len() == 1 && left_out[0].contains("Rgb32F"), "{left_out:?}");
+}
+
+#[test]
+fn fine_tuning_names_its_settings_as_its_configuration_does() {
+    let device = common::cpu();
+    let estimator = IlluminationEstimatorConfig::new().init(&device).unwrap();
+    let config = FineTuningConfig::new;
+    for (config, name) in [
+        (config().with_steps(0), "steps"),
+        (config().with_sampling(SamplingConfig::new().with_crop(Some([1, 1]))), "sampling.crop"),
+        (
+            config().with_optimizer(OptimizerConfig::new().with_learning_rate(0.0)),
+            "optimizer.learning_rate",
+        ),
+        (
+            config().with_loss(SciLossConfig::new().with_fidelity_weight(f64::NAN)),
+            "loss.fidelity_weight",
+        ),
+    ] {
+        let silent = Monitor::silent();
+        let error = fine_tune(estimator.clone(), "missing", &config, &device, &silent);
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(&format!("`{name}`")), "{message}");
+    }
 }
 
 #[test]
@@ -532,7 +543,7 @@ fn a_run_killed_at_its_beginning_is_begun_anew_with_other_data() {
     for name in dead {
         assert!(!path.join(name).exists(), "{name}");
     }
-    // The list is of the new data, and a run that is killed before it is written has none.
+    // The list is that of the new data.
     assert_eq!(bytes(&path, "photographs.txt").split(|&byte| byte == b'\n').count(), 4);
     // As if it had been killed between its configuration and its list of photographs.
     std::fs::remove_file(path.join("photographs.txt")).unwrap();

@@ -111,25 +111,25 @@ fn settings_out_of_range_are_refused_before_anything_is_allocated() {
     let published = SciCascadeConfig::new;
     let estimator = IlluminationEstimatorConfig::new;
     let calibrator = SelfCalibratorConfig::new;
+    let says = |setting: &str, count, most| {
+        format!("setting `{setting}`: is {count}, must be from 1 to {most}")
+    };
     for count in [0, 65, 1 << 31, usize::MAX] {
-        let says = format!("setting `stages`: is {count}, must be from 1 to 64");
-        refused(published().with_stages(count), &says);
+        refused(published().with_stages(count), &says("stages", count, 64));
     }
-    let range = |count, most| format!("is {count}, must be from 1 to {most}");
     for count in [0, 17, 1 << 31, usize::MAX] {
-        let says = |part: &str| format!("setting `{part}.blocks`: {}", range(count, 16));
-        refused(published().with_estimator(estimator().with_blocks(count)), &says("estimator"));
-        refused(published().with_calibrator(calibrator().with_blocks(count)), &says("calibrator"));
+        let config = published().with_estimator(estimator().with_blocks(count));
+        refused(config, &says("estimator.blocks", count, 16));
+        let config = published().with_calibrator(calibrator().with_blocks(count));
+        refused(config, &says("calibrator.blocks", count, 16));
     }
     for count in [0, 65, 1 << 31, usize::MAX] {
-        let says = |part: &str| format!("setting `{part}channels`: {}", range(count, 64));
-        refused(published().with_estimator(estimator().with_channels(count)), &says("estimator."));
-        refused(
-            published().with_calibrator(calibrator().with_channels(count)),
-            &says("calibrator."),
-        );
+        let config = published().with_estimator(estimator().with_channels(count));
+        refused(config, &says("estimator.channels", count, 64));
+        let config = published().with_calibrator(calibrator().with_channels(count));
+        refused(config, &says("calibrator.channels", count, 64));
         let alone = estimator().with_channels(count).load(fixture("weights/cascade.pt"), &cpu());
-        assert_eq!(alone.unwrap_err().to_string(), says(""));
+        assert_eq!(alone.unwrap_err().to_string(), says("channels", count, 64));
     }
 }
 

@@ -87,7 +87,8 @@ const LARGEST_PIXEL: u64 = 16;
 /// # Errors
 ///
 /// [`Error::Read`] where the file is missing, not a regular file, damaged, cut off, of no known format,
-/// or where its metadata alone is larger than that; [`Error::TooLarge`] where its pixels are, or all that reading them takes.
+/// or where its metadata alone is larger than that; [`Error::TooLarge`] where its pixels are, or all
+/// that reading them takes.
 pub fn open_photo(path: impl AsRef<Path>) -> Result<Photo> {
     open_photo_with(path, &ReadOptions::new())
 }

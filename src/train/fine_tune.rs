@@ -51,8 +51,8 @@ pub struct FineTuned {
 /// Adapts a trained estimator to a photograph, or to a folder of them, with the loss of one stage and
 /// without the calibrator (section 3.4 of the paper; the authors' `finetune.py`).
 ///
-/// A single photograph is decoded once and kept in memory; those of a folder are decoded each time
-/// they are used. A dashboard or previews of the monitor have no effect here.
+/// A single photograph is decoded once and kept in memory; several are decoded each time they are
+/// used. A dashboard or previews of the monitor have no effect here.
 ///
 /// # Errors
 ///
@@ -69,8 +69,10 @@ pub fn fine_tune(
         let reason = format!("is {}, must be at least 1 and below 2^32", config.steps);
         return Err(Error::setting("steps", reason));
     }
-    config.optimizer.check()?;
-    let (loss, sampling) = (config.loss.init()?, config.sampling.init(config.seed)?);
+    config.optimizer.check().map_err(|error| error.in_section("optimizer"))?;
+    let loss = config.loss.init().map_err(|error| error.in_section("loss"))?;
+    let sampling = config.sampling.init(config.seed);
+    let sampling = sampling.map_err(|error| error.in_section("sampling"))?;
     let halt = Halt::default();
     let events = monitor.events(&halt);
     let photos = PhotoSet::open(photos.as_ref(), None, sampling, events.on_refused())?;

@@ -37,10 +37,18 @@ impl SciCascadeConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`](crate::Error::Read), [`Error::UnknownExtension`](crate::Error::UnknownExtension) or [`Error::Malformed`](crate::Error::Malformed) where the file cannot
-    /// be read; [`Error::MissingTensor`](crate::Error::MissingTensor), [`Error::TensorShape`](crate::Error::TensorShape), [`Error::BadTensor`](crate::Error::BadTensor) or
-    /// [`Error::BlockCount`](crate::Error::BlockCount) where it does not fit; [`Error::Setting`](crate::Error::Setting) where the configuration
-    /// itself is out of range.
+    /// [`Error::Read`], [`Error::UnknownExtension`] or [`Error::Malformed`] where the file cannot be read;
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::BadTensor`] or [`Error::BlockCount`] where it does not fit;
+    /// [`Error::Setting`] where the configuration itself is out of range.
+    ///
+    /// [`Error::Read`]: crate::Error::Read
+    /// [`Error::UnknownExtension`]: crate::Error::UnknownExtension
+    /// [`Error::Malformed`]: crate::Error::Malformed
+    /// [`Error::MissingTensor`]: crate::Error::MissingTensor
+    /// [`Error::TensorShape`]: crate::Error::TensorShape
+    /// [`Error::BadTensor`]: crate::Error::BadTensor
+    /// [`Error::BlockCount`]: crate::Error::BlockCount
+    /// [`Error::Setting`]: crate::Error::Setting
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
         let blocks = [Some(self.estimator.blocks), Some(self.calibrator.blocks)];
         let path = path.as_ref();
@@ -69,8 +77,12 @@ impl SciCascade {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownExtension`](crate::Error::UnknownExtension); [`Error::Write`](crate::Error::Write) where the file cannot be written;
-    /// [`Error::Execution`](crate::Error::Execution) where the weights cannot be read from the device.
+    /// [`Error::UnknownExtension`]; [`Error::Write`] where the file cannot be written;
+    /// [`Error::Execution`] where the weights cannot be read from the device.
+    ///
+    /// [`Error::UnknownExtension`]: crate::Error::UnknownExtension
+    /// [`Error::Write`]: crate::Error::Write
+    /// [`Error::Execution`]: crate::Error::Execution
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let blocks = [self.estimator.blocks, self.calibrator.blocks];
         save(self, "", blocks, path.as_ref())

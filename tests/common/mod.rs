@@ -5,8 +5,14 @@ pub mod allocation;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
+#[cfg(feature = "train")]
+use sci_burn::train::{Monitor, TrainingEvent};
 use std::collections::BTreeMap;
+#[cfg(feature = "train")]
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "train")]
+use std::sync::{Arc, Mutex};
 
 /// Every device whose backend is compiled in, with its name. A missing GPU fails the test: those
 /// who compile a backend for a test want it tested.
@@ -79,6 +85,20 @@ pub fn image(seed: u64, shape: [usize; 4], device: &Device) -> Tensor<4> {
         })
         .collect();
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// A monitor, and what `pick` takes from the events that it is told.
+#[cfg(feature = "train")]
+pub fn collect<T: Send + 'static>(
+    pick: impl Fn(TrainingEvent) -> Option<T> + Send + Sync + 'static,
+) -> (Monitor, Arc<Mutex<Vec<T>>>) {
+    let picked = Arc::new(Mutex::new(Vec::new()));
+    let told = picked.clone();
+    let monitor = Monitor::new(move |event| {
+        told.lock().unwrap().extend(pick(event));
+        ControlFlow::Continue(())
+    });
+    (monitor, picked)
 }
 
 /// The largest absolute difference between two tensors' values; NaN if any difference is.

@@ -1,7 +1,7 @@
 use super::darken::Darken;
 use crate::error::{Error, Result};
 use crate::loss::SmoothnessLoss;
-use crate::photo::{find_photos_except, open_photo, photo_size};
+use crate::photo::{FoundPhotos, find_photos_except, open_photo, photo_size};
 use burn::config::Config;
 use image::{DynamicImage, Rgb32FImage};
 use rand::rngs::ChaCha8Rng;
@@ -109,8 +109,8 @@ impl Sampling {
 /// Called once for each photograph that is left out, with the reason.
 pub(crate) type OnRefused = Arc<dyn Fn(Error) + Send + Sync>;
 
-/// The photographs that training reads. Those of a folder are decoded each time they are used; a
-/// single one is kept in memory.
+/// The photographs that training reads. Several are decoded each time they are used; a single one is
+/// kept in memory.
 pub(crate) struct PhotoSet {
     photos: Vec<PathBuf>,
     /// The photograph, where there is only one.
@@ -141,15 +141,11 @@ impl PhotoSet {
             on_refused,
         };
         let least_size = set.sampling.least_size();
-        let mut unreadable = Vec::new();
-        set.photos = match source.is_file() {
-            true => vec![source.to_owned()],
-            false => {
-                let found = find_photos_except(source, except)?;
-                unreadable = found.unreadable;
-                found.photos
-            }
+        let FoundPhotos { photos, unreadable } = match source.is_file() {
+            true => FoundPhotos { photos: vec![source.to_owned()], unreadable: Vec::new() },
+            false => find_photos_except(source, except)?,
         };
+        set.photos = photos;
         let on_refused = &set.on_refused;
         unreadable.into_iter().for_each(|error| on_refused(error));
         if let [photo] = &set.photos[..] {
