@@ -32,7 +32,7 @@ struct Options {
     /// The folder of the ground truths, which have the photographs' names; extensions may differ.
     #[arg(short, long)]
     truth: Option<PathBuf>,
-    /// Presets to measure: easy, medium or difficult; may be repeated. All three if neither presets
+    /// Presets to measure, by name; may be repeated. All of them if neither presets
     /// nor weights are given.
     #[arg(short, long)]
     preset: Vec<Preset>,

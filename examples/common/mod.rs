@@ -247,7 +247,8 @@ impl ReadingOptions {
 /// The weights and the device, as options.
 #[derive(clap::Args)]
 pub struct NetworkOptions {
-    /// Preset weights: easy, medium or difficult, for increasingly dark photographs.
+    /// Preset weights: easy, medium or difficult, for increasingly dark photographs; with `published-`
+    /// before them, those that the authors released.
     #[arg(short, long, default_value_t)]
     preset: Preset,
     /// A weight file instead of a preset: .pt, .safetensors or .bpk.

@@ -8,11 +8,11 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Weights that are part of this crate, trained with it on real low-light photographs. The
-/// repository's `assets/presets/README.md` describes the training, and the strengths and weaknesses of
-/// each.
+/// Weights that are part of this crate: three trained with it on real low-light photographs, and the
+/// three that the authors of SCI released. The repository's `assets/presets/README.md` describes the
+/// training, and the strengths and weaknesses of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Preset {
     /// For photographs that are a little dark.
@@ -22,18 +22,41 @@ pub enum Preset {
     Medium,
     /// For photographs taken in the dark, at night for example.
     Difficult,
+    /// The authors' weights for photographs that are a little dark.
+    PublishedEasy,
+    /// The authors' weights for photographs taken in poor light.
+    PublishedMedium,
+    /// The authors' weights for photographs taken in the dark.
+    PublishedDifficult,
+}
+
+/// The weights in a preset's folder.
+macro_rules! weights {
+    ($folder:literal) => {
+        include_bytes!(concat!("../../assets/presets/", $folder, "/estimator.safetensors"))
+    };
 }
 
 impl Preset {
-    /// All presets, the least bright first.
-    pub const ALL: [Self; 3] = [Self::Easy, Self::Medium, Self::Difficult];
+    /// All presets: those trained with this crate, then those of the authors.
+    pub const ALL: [Self; 6] = [
+        Self::Easy,
+        Self::Medium,
+        Self::Difficult,
+        Self::PublishedEasy,
+        Self::PublishedMedium,
+        Self::PublishedDifficult,
+    ];
 
-    /// The preset's name: `easy`, `medium` or `difficult`.
+    /// The preset's name, in lower case with hyphens: `medium` or `published-medium`, for example.
     pub fn name(self) -> &'static str {
         match self {
             Self::Easy => "easy",
             Self::Medium => "medium",
             Self::Difficult => "difficult",
+            Self::PublishedEasy => "published-easy",
+            Self::PublishedMedium => "published-medium",
+            Self::PublishedDifficult => "published-difficult",
         }
     }
 
@@ -44,11 +67,12 @@ impl Preset {
     /// If the device fails.
     pub fn estimator(self, device: &Device) -> IlluminationEstimator {
         let bytes: &[u8] = match self {
-            Self::Easy => include_bytes!("../../assets/presets/easy/estimator.safetensors"),
-            Self::Medium => include_bytes!("../../assets/presets/medium/estimator.safetensors"),
-            Self::Difficult => {
-                include_bytes!("../../assets/presets/difficult/estimator.safetensors")
-            }
+            Self::Easy => weights!("easy"),
+            Self::Medium => weights!("medium"),
+            Self::Difficult => weights!("difficult"),
+            Self::PublishedEasy => weights!("published-easy"),
+            Self::PublishedMedium => weights!("published-medium"),
+            Self::PublishedDifficult => weights!("published-difficult"),
         };
         let config = IlluminationEstimatorConfig::new();
         let blocks = [Some(config.blocks), None];
@@ -71,7 +95,8 @@ impl FromStr for Preset {
 
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| {
-            Error::argument("preset", format!("is `{name}`, must be easy, medium or difficult"))
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::argument("preset", format!("is `{name}`, must be one of {known}"))
         })
     }
 }
@@ -86,7 +111,9 @@ mod tests {
             assert_eq!(preset.name().parse::<Preset>().unwrap(), preset);
             preset.estimator(&Device::flex()).output_conv.weight.val().into_data()
         });
-        assert!(weights[0] != weights[1] && weights[1] != weights[2]);
+        for (index, one) in weights.iter().enumerate() {
+            assert!(weights[..index].iter().all(|other| other != one), "{}", Preset::ALL[index]);
+        }
     }
 
     #[test]
@@ -101,6 +128,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let message = "hard".parse::<Preset>().unwrap_err().to_string();
-        assert!(message.contains("`hard`") && message.contains("difficult"), "{message}");
+        assert!(message.contains("`hard`") && message.contains("published-medium"), "{message}");
     }
 }
