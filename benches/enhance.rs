@@ -1,5 +1,5 @@
 //! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`), what the
-//! automatic exposure adds to that (`enhance/strength/<width>x<height>`), and tensors
+//! automatic exposure adds to that (`enhance/tone/<width>x<height>`), and tensors
 //! (`enhance/tensor/<backend>/<width>x<height>`); with `/threads-1` on a single thread.
 
 mod common;
@@ -8,7 +8,7 @@ use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::Rgb;
 use sci_burn::model::IlluminationEstimatorConfig;
-use sci_burn::{Enhancer, Frame, FrameMut, device_names, open_device};
+use sci_burn::{Enhancer, Exposure, Frame, FrameMut, device_names, open_device};
 
 const SIZES: [(usize, usize); 4] = [(600, 400), (1920, 1080), (3840, 2160), (11600, 8640)];
 
@@ -35,17 +35,18 @@ fn bytes(criterion: &mut Criterion) {
     }
 }
 
-fn strength(criterion: &mut Criterion) {
+fn tone(criterion: &mut Criterion) {
     let Some(enhancer) = enhancer("cpu") else { return };
-    let mut group = criterion.benchmark_group("enhance/strength");
+    // A luminance between none and all, so that it has to be looked for.
+    let enhancer = enhancer.with_exposure(Exposure::Auto { luminance: 0.25 }).unwrap();
+    let mut group = criterion.benchmark_group("enhance/tone");
     group.sample_size(20);
     for (width, height) in SIZES {
         let dark: Vec<u8> = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
         let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3).unwrap();
         group.throughput(Throughput::Elements((width * height) as u64));
-        // A luminance between none and all, so that it has to be looked for.
         common::on_threads(&mut group, &format!("{width}x{height}"), &mut || {
-            enhancer.strength(source, 0.25).unwrap()
+            enhancer.tone(source).unwrap()
         });
     }
 }
@@ -68,5 +69,5 @@ fn tensors(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bytes, strength, tensors);
+criterion_group!(benches, bytes, tone, tensors);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Compares results on one sheet: a photograph, three classical methods, and SCI with three presets.
+//! Compares results on one sheet: a photograph, three classical methods, and SCI step by step.
 //!
 //! ```text
 //! cargo run --release --example compare -- dark.png -o sheet.png
@@ -17,15 +17,15 @@ use embedded_graphics::mono_font::ascii::FONT_9X15;
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::Drawable;
 use embedded_graphics::text::{Baseline, Text};
-use sci_burn::burn::tensor::Device;
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Enhancer, Exposure, Preset, open_device, save_photo};
+use sci_burn::{Color, Enhancer, Exposure, save_photo};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Compares results on one sheet: a photograph, three classical methods, and SCI with three presets.
+/// Compares results on one sheet: a photograph, three classical methods, and SCI step by step: as
+/// published, with the tone curve, and with kept colors.
 #[derive(Parser)]
 struct Options {
     /// The photograph.
@@ -40,9 +40,8 @@ struct Options {
     /// Show the illumination that SCI estimates.
     #[arg(long)]
     illumination: bool,
-    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal or cuda.
-    #[arg(short, long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    network: common::NetworkOptions,
     #[command(flatten)]
     reading: common::ReadingOptions,
     /// Replace a sheet that exists already.
@@ -57,8 +56,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     common::may_write(&options.output, options.force, &[&options.input])?;
     common::may_save(&options.output)?;
-    let device = open_device(&options.device)?;
-    let result = common::guarded(|| compare(options, &device));
+    let enhancer = options.network.enhancer()?;
+    let result = common::guarded(|| compare(options, &enhancer));
     let sheet = result.map_err(|error| common::describe(&options.input, &error))?;
     // It may have appeared since the work began.
     common::may_write(&options.output, options.force, &[&options.input])?;
@@ -67,30 +66,35 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The presets on the sheet, from that for the least dark photographs on.
-const PRESETS: [Preset; 3] = [Preset::Easy, Preset::Medium, Preset::Difficult];
+/// The steps from the published result to that of the example `enhance`: a name, an exposure and the
+/// colors.
+const STEPS: [(&str, Exposure, Color); 3] = [
+    ("SCI, as published", Exposure::Full, Color::PerChannel),
+    ("with the tone curve", Exposure::AUTO, Color::PerChannel),
+    ("with kept colors", Exposure::AUTO, Color::Kept),
+];
 
 /// The sheet of a photograph.
-fn compare(options: &Options, device: &Device) -> Result<RgbImage> {
+fn compare(options: &Options, enhancer: &Enhancer) -> Result<RgbImage> {
     let dark = &options.reading.open(&options.input)?.pixels.into_rgb8();
     let fit = |picture: RgbImage| fit(picture, options.width);
     let mut classical = vec![("input".to_owned(), fit(dark.clone()))];
     for (name, method) in CLASSICAL {
         classical.push((name.to_owned(), fit(method(dark))));
     }
-    let [mut enhanced, mut illumination] = [Vec::new(), Vec::new()];
-    for preset in PRESETS {
-        let enhancer = Enhancer::from_preset(preset, device);
+    let mut enhanced = Vec::new();
+    for (name, exposure, color) in STEPS {
+        let enhancer = enhancer.clone().with_exposure(exposure)?.with_color(color);
         let bright = enhancer.enhance(&dark.clone().into())?.into_rgb8();
-        enhanced.push((format!("SCI {preset}"), fit(bright)));
-        if preset == Preset::default() {
-            let auto = enhancer.clone().with_exposure(Exposure::AUTO)?;
-            let bright = auto.enhance(&dark.clone().into())?.into_rgb8();
-            enhanced.push((format!("SCI {preset}, auto"), fit(bright)));
-        }
-        if options.illumination {
-            let map = enhancer.forward(photo_to_tensor(dark, device)).illumination;
-            illumination.push((format!("illumination, {preset}"), fit(tensor_to_photo(map)?)));
+        enhanced.push((name.to_owned(), fit(bright)));
+    }
+    let mut illumination = Vec::new();
+    if options.illumination {
+        for (name, color) in [("illumination", Color::PerChannel), ("for kept colors", Color::Kept)]
+        {
+            let enhancer = enhancer.clone().with_color(color);
+            let map = enhancer.forward(photo_to_tensor(dark, enhancer.device())).illumination;
+            illumination.push((name.to_owned(), fit(tensor_to_photo(map)?)));
         }
     }
     Ok(sheet(&[classical, enhanced, illumination], options.width))
@@ -100,7 +104,7 @@ fn compare(options: &Options, device: &Device) -> Result<RgbImage> {
 const GAP: u32 = 12;
 const LABEL: u32 = 24;
 
-/// How many times as high as a column is wide a picture may be. The sheet has at most five columns and
+/// How many times as high as a column is wide a picture may be. The sheet has at most four columns and
 /// three rows, so that this bounds its size.
 const TALLEST: u32 = 4;
 

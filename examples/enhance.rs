@@ -14,7 +14,7 @@ use common::{Result, complain, shown};
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sci_burn::photo::{PngCompression, SaveOptions, save_photo_with};
-use sci_burn::{Enhancer, Exposure};
+use sci_burn::{Color, Enhancer, Exposure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,9 +39,13 @@ struct Options {
     output: PathBuf,
     #[command(flatten)]
     network: common::NetworkOptions,
-    /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
+    /// How far to brighten: full (as published), auto, auto:LUMINANCE, a strength from 0 to 1, or
+    /// STRENGTH:GAMMA with a tone curve.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
+    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
+    #[arg(long)]
+    color: Option<Color>,
     /// The quality of JPEGs, from 1 to 100.
     #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: u8,
@@ -69,6 +73,7 @@ fn run(options: &Options) -> Result<bool> {
     let root = options.root.as_deref().or(here);
     let Plan { jobs, refused } = plan_jobs(&inputs, root, &options.output)?;
     let enhancer = options.network.enhancer()?.with_exposure(options.exposure)?;
+    let enhancer = common::with_color(enhancer, options.color);
     refused.iter().for_each(complain);
 
     let work = Work { enhancer, options, jobs: &jobs, stop: common::stop::on_ctrl_c() };

@@ -17,7 +17,7 @@ use sci_burn::metrics::{
     measure_of_enhancement, psnr, ssim,
 };
 use sci_burn::photo::find_photos_except;
-use sci_burn::{Enhancer, Exposure, Preset, open_device};
+use sci_burn::{Color, Enhancer, Exposure, Preset, open_device};
 use serde_json::{Map, Value, json};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -39,9 +39,13 @@ struct Options {
     /// Weight files to measure: .pt, .safetensors or .bpk; may be repeated.
     #[arg(short, long)]
     weights: Vec<PathBuf>,
-    /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
+    /// How far to brighten: full (as published), auto, auto:LUMINANCE, a strength from 0 to 1, or
+    /// STRENGTH:GAMMA with a tone curve.
     #[arg(short, long, default_value = "full")]
     exposure: Exposure,
+    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
+    #[arg(long)]
+    color: Option<Color>,
     /// Also measure gamma, histogram equalization (CLAHE) and Retinex.
     #[arg(short, long)]
     baselines: bool,
@@ -174,13 +178,16 @@ fn methods(options: &Options) -> Result<Vec<(String, Method)>> {
         true => &Preset::ALL[..],
         false => &options.preset,
     };
+    let set = |enhancer: Enhancer| -> Result<Enhancer> {
+        Ok(common::with_color(enhancer.with_exposure(options.exposure)?, options.color))
+    };
     for preset in presets {
-        let enhancer = Enhancer::from_preset(*preset, &device).with_exposure(options.exposure)?;
+        let enhancer = set(Enhancer::from_preset(*preset, &device))?;
         methods.push((format!("SCI {preset}"), sci(enhancer)));
     }
     for weights in &options.weights {
         common::regular(weights)?;
-        let enhancer = Enhancer::from_file(weights, &device)?.with_exposure(options.exposure)?;
+        let enhancer = set(Enhancer::from_file(weights, &device)?)?;
         methods.push((weights.display().to_string(), sci(enhancer)));
     }
     Ok(methods)

@@ -27,7 +27,9 @@ mod weights;
 pub use {burn, image};
 
 pub use device::{device_names, open_device};
-pub use enhance::{Enhanced, Enhancer, Exposure, Frame, FrameExposure, FrameMut, SteadyExposure};
+pub use enhance::{
+    Color, Enhanced, Enhancer, Exposure, Frame, FrameExposure, FrameMut, SteadyExposure, Tone,
+};
 pub use error::{Cause, Error, Result};
 #[cfg(feature = "photo")]
 #[doc(no_inline)]

@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
 use sci_burn::model::IlluminationEstimatorConfig;
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Enhancer, Exposure, Frame, FrameMut, image};
+use sci_burn::{Color, Enhancer, Exposure, Frame, FrameMut, Tone, image};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..Default::default() }
@@ -51,15 +51,18 @@ proptest! {
     fn one_pass_equals_layer_by_layer(
         batch in 1..3usize, height in 1..70usize, width in 1..150usize,
         blocks in 1..4usize, channels in 1..9usize, seed in any::<u32>(),
-        low in -0.5..0.5f64, range in 0.1..1.5f64, strength in 0.0..1.0f32,
+        low in -0.5..0.5f64, range in 0.1..1.5f64, strength in 0.0..1.0f32, gamma in 1.0..4.0f32,
+        kept in any::<bool>(),
     ) {
         let strength = if seed % 3 == 0 { 1.0 } else { strength };
+        let tone = Tone { strength, gamma: if seed % 5 < 2 { 1.0 } else { gamma } };
+        let color = if kept { Color::Kept } else { Color::PerChannel };
         let enhancer = enhancer(blocks, channels, seed.into());
-        let enhancer = enhancer.with_exposure(Exposure::Strength(strength)).unwrap();
+        let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap().with_color(color);
         // Some of it outside [0, 1].
         let image = image(seed.into(), [batch, 3, height, width], &cpu()) * range + low;
         let fast = enhancer.forward(image.clone());
-        let plain = enhancer.forward_plain(image, strength);
+        let plain = enhancer.forward_plain(image, tone);
         prop_assert!(largest_difference(fast.illumination, plain.illumination) < 2e-5);
         prop_assert!(largest_difference(fast.reflectance, plain.reflectance) < 2e-4);
     }
@@ -74,10 +77,11 @@ proptest! {
     ) {
         let dark = DynamicImage::from(noise::<Rgb<u8>>(width, height, seed, 120));
         let with = |exposure| published().with_exposure(exposure).unwrap().enhance(&dark).unwrap();
-        prop_assert_eq!(with(Exposure::Strength(0.0)), dark.clone());
-        prop_assert_eq!(with(Exposure::Strength(1.0)), with(Exposure::Full));
+        let manual = |strength| Exposure::Manual(Tone::from_strength(strength));
+        prop_assert_eq!(with(manual(0.0)), dark.clone());
+        prop_assert_eq!(with(manual(1.0)), with(Exposure::Full));
         // Steadily brighter.
-        let [weak, strong] = [0.4, 0.6].map(|s| with(Exposure::Strength(s)).into_rgb8());
+        let [weak, strong] = [0.4, 0.6].map(|s| with(manual(s)).into_rgb8());
         prop_assert!(weak.iter().zip(strong.iter()).all(|(weak, strong)| weak <= strong));
     }
 

@@ -15,7 +15,7 @@ use indicatif::{ProgressState, ProgressStyle};
 use sci_burn::burn::tensor::Device;
 use sci_burn::model::{IlluminationEstimator, IlluminationEstimatorConfig};
 use sci_burn::photo::{Photo, ReadOptions, is_photo, open_photo_with};
-use sci_burn::{Enhancer, Error, Preset, open_device};
+use sci_burn::{Color, Enhancer, Error, Exposure, Preset, open_device};
 use std::any::Any;
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
@@ -242,6 +242,15 @@ impl ReadingOptions {
         let options = ReadOptions::new().with_max_bytes(self.max_memory << MIB);
         Ok(open_photo_with(path, &options)?)
     }
+}
+
+/// The enhancer with the colors that an option gives: by default kept, except for the published result.
+pub fn with_color(enhancer: Enhancer, color: Option<Color>) -> Enhancer {
+    let color = color.unwrap_or(match enhancer.exposure() {
+        Exposure::Full => Color::PerChannel,
+        _ => Color::Kept,
+    });
+    enhancer.with_color(color)
 }
 
 /// The weights and the device, as options.

@@ -14,7 +14,7 @@ use common::Result;
 use frames::{Input, Output, Picture};
 use indicatif::ProgressBar;
 use sci_burn::image::Rgb;
-use sci_burn::{Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
+use sci_burn::{Color, Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -32,9 +32,13 @@ struct Options {
     rate: f32,
     #[command(flatten)]
     network: common::NetworkOptions,
-    /// How far to brighten: full (as published), a strength from 0 to 1, auto or auto:LUMINANCE.
+    /// How far to brighten: full (as published), auto, auto:LUMINANCE, a strength from 0 to 1, or
+    /// STRENGTH:GAMMA with a tone curve.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
+    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
+    #[arg(long)]
+    color: Option<Color>,
 }
 
 fn main() -> ExitCode {
@@ -47,7 +51,8 @@ fn run(options: &Options) -> Result<()> {
         Some(size) => frames::raw(size, options.rate)?,
         None => frames::y4m()?,
     };
-    let brighten = Brighten::new(enhancer, options.exposure, input.frame_rate())?;
+    let enhancer = common::with_color(enhancer.with_exposure(options.exposure)?, options.color);
+    let brighten = Brighten::new(enhancer, input.frame_rate())?;
 
     // Reading, enhancing and writing run at the same time, a few frames apart. If writing fails, the
     // program does not wait for the reader: the next frame may take long to arrive.
@@ -92,12 +97,12 @@ struct Brighten {
 }
 
 impl Brighten {
-    fn new(enhancer: Enhancer, exposure: Exposure, frame_rate: f32) -> Result<Self> {
-        let steady = match exposure {
+    fn new(enhancer: Enhancer, frame_rate: f32) -> Result<Self> {
+        let steady = match enhancer.exposure() {
             Exposure::Auto { luminance } => Some((SteadyExposure::new(frame_rate)?, luminance)),
             _ => None,
         };
-        Ok(Self { enhancer: enhancer.with_exposure(exposure)?, steady })
+        Ok(Self { enhancer, steady })
     }
 
     fn all(mut self, dark: &Receiver<Picture>, bright: &SyncSender<Picture>) -> Result<()> {
@@ -116,8 +121,8 @@ impl Brighten {
         let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
         let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3)?;
         if let Some((steady, luminance)) = &mut self.steady {
-            let strength = steady.next(&self.enhancer.frame_exposure(source, *luminance)?);
-            self.enhancer = self.enhancer.clone().with_exposure(Exposure::Strength(strength))?;
+            let tone = steady.next(&self.enhancer.frame_exposure(source, *luminance)?);
+            self.enhancer = self.enhancer.clone().with_exposure(Exposure::Manual(tone))?;
         }
         self.enhancer.enhance_into(source, target)?;
         Ok(bright)

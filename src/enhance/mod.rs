@@ -1,13 +1,17 @@
 //! Enhancement of pictures with a trained estimator.
 
+mod color;
 mod enhancer;
 mod exposure;
 mod sample;
 mod steady;
 mod tiles;
+mod tone;
 mod view;
 
+pub use color::Color;
 pub use enhancer::{Enhanced, Enhancer};
 pub use exposure::Exposure;
 pub use steady::{FrameExposure, SteadyExposure};
+pub use tone::Tone;
 pub use view::{Frame, FrameMut};

@@ -1,4 +1,4 @@
-use super::exposure::luminance;
+use super::tone::{Tone, luminance};
 use crate::error::{Error, Result};
 use crate::ops::Lit;
 
@@ -6,33 +6,32 @@ use crate::ops::Lit;
 /// [`Enhancer::frame_exposure`](super::Enhancer::frame_exposure).
 #[derive(Clone, Debug)]
 pub struct FrameExposure {
-    strength: f32,
+    tone: Tone,
     scene: Scene,
 }
 
 impl FrameExposure {
     /// Of a frame of `[height, width]`, from the points and pixels of its sample.
     pub(super) fn new(
-        strength: f32,
+        tone: Tone,
         size: [usize; 2],
         points: impl IntoIterator<Item = [usize; 2]>,
         sample: &[Lit],
     ) -> Self {
-        Self { strength, scene: Scene::new(size, points, sample) }
+        Self { tone, scene: Scene::new(size, points, sample) }
     }
 
-    /// The strength that [`Exposure::Auto`](super::Exposure::Auto) finds for this frame alone, in
-    /// `[0, 1]`.
-    pub fn strength(&self) -> f32 {
-        self.strength
+    /// The tone that [`Exposure::Auto`](super::Exposure::Auto) finds for this frame alone.
+    pub fn tone(&self) -> Tone {
+        self.tone
     }
 }
 
-/// [`Exposure::Auto`](super::Exposure::Auto) for videos: a strength that moves slowly toward what
+/// [`Exposure::Auto`](super::Exposure::Auto) for videos: a tone that moves slowly toward what
 /// each frame would have by itself, so that the brightness does not flicker, and that is set anew at
 /// a cut.
 ///
-/// A cut is a change of the picture, not of the strength: the pattern of light and dark is another
+/// A cut is a change of the picture, not of the tone: the pattern of light and dark is another
 /// one, or the picture as a whole is more than four times as bright or dark as the frame before. A
 /// light that flickers, an exposure that varies, and a fade are no cuts.
 ///
@@ -46,8 +45,8 @@ impl FrameExposure {
 /// let mut bright = vec![0; 64 * 48 * 3];
 /// for dark in [vec![9; 64 * 48 * 3], vec![10; 64 * 48 * 3]] {
 ///     let dark = Frame::<Rgb<u8>>::new(&dark, 64, 48, 64 * 3)?;
-///     let strength = steady.next(&enhancer.frame_exposure(dark, 0.42)?);
-///     let enhancer = enhancer.clone().with_exposure(Exposure::Strength(strength))?;
+///     let tone = steady.next(&enhancer.frame_exposure(dark, 0.42)?);
+///     let enhancer = enhancer.clone().with_exposure(Exposure::Manual(tone))?;
 ///     enhancer.enhance_into(dark, FrameMut::new(&mut bright, 64, 48, 64 * 3)?)?;
 /// }
 /// # }
@@ -55,9 +54,9 @@ impl FrameExposure {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SteadyExposure {
-    /// The fraction of the way to the newest strength that one frame goes.
+    /// The fraction of the way to the newest tone that one frame goes.
     pace: f32,
-    /// The newest frame, and the strength in use on the scale of [`stops`].
+    /// The newest frame, and the tone in use, as its stops.
     newest: Option<(Scene, f32)>,
 }
 
@@ -79,9 +78,9 @@ impl SteadyExposure {
         Ok(Self { pace, newest: None })
     }
 
-    /// The strength for the next frame of the video, in `[0, 1]`.
-    pub fn next(&mut self, frame: &FrameExposure) -> f32 {
-        let newest = stops(frame.strength);
+    /// The tone for the next frame of the video.
+    pub fn next(&mut self, frame: &FrameExposure) -> Tone {
+        let newest = frame.tone.stops();
         let used = match &self.newest {
             Some((scene, used)) if !scene.is_cut(&frame.scene) => {
                 used + self.pace * (newest - used)
@@ -89,19 +88,8 @@ impl SteadyExposure {
             _ => newest,
         };
         self.newest = Some((frame.scene.clone(), used));
-        strength_of(used)
+        Tone::from_stops(used)
     }
-}
-
-/// By how many stops (factors of two) a strength brightens a pixel with an illumination of 0.05: a
-/// scale on which equal steps look equal.
-fn stops(strength: f32) -> f32 {
-    -(1.0 - 0.95 * strength).log2()
-}
-
-/// The inverse of [`stops`].
-fn strength_of(stops: f32) -> f32 {
-    ((1.0 - (-stops).exp2()) / 0.95).clamp(0.0, 1.0)
 }
 
 /// Rows and columns of the regions of a [`Scene`].
@@ -165,7 +153,7 @@ mod tests {
         let points: Vec<_> = (0..32 * 32).map(|index| [index / 32, index % 32]).collect();
         let sample: Vec<Lit> =
             points.iter().map(|[y, x]| [[light(*x, *y).min(1.0); 3], [0.5; 3]]).collect();
-        FrameExposure::new(strength, SIZE, points, &sample)
+        FrameExposure::new(Tone::from_strength(strength), SIZE, points, &sample)
     }
 
     /// A dark room that is lighter to the right, with noise.
@@ -185,12 +173,13 @@ mod tests {
     #[test]
     fn a_dark_video_that_flickers_is_damped() {
         // Strengths this close to 1 are far apart in stops, more than most cuts.
+        let stops = |strength| Tone::from_strength(strength).stops();
         assert!((stops(0.95) - stops(0.85)).abs() > 0.97);
         let mut steady = SteadyExposure::new(25.0).unwrap();
         let used: Vec<f32> = (0..100)
             .map(|index| {
                 let [strength, light] = if index % 2 == 0 { [0.95, 0.5] } else { [0.85, 1.0] };
-                steady.next(&frame(strength, |x, y| light * room(x, y)))
+                steady.next(&frame(strength, |x, y| light * room(x, y))).strength
             })
             .collect();
         assert!(swing(&used) < 0.01, "{}", swing(&used));
@@ -204,7 +193,7 @@ mod tests {
             .map(|index| {
                 let on = index % 2 == 0;
                 let lit = move |x, y| if on && x < 8 && y < 16 { 0.3 } else { room(x, y) };
-                steady.next(&frame(if on { 0.6 } else { 0.95 }, lit))
+                steady.next(&frame(if on { 0.6 } else { 0.95 }, lit)).strength
             })
             .collect();
         assert!(swing(&used) < 0.05, "{}", swing(&used));
@@ -213,13 +202,13 @@ mod tests {
     #[test]
     fn a_fade_is_followed_slowly() {
         let mut steady = SteadyExposure::new(25.0).unwrap();
-        assert!((steady.next(&frame(0.8, room)) - 0.8).abs() < 1e-6);
+        assert!((steady.next(&frame(0.8, room)).strength - 0.8).abs() < 1e-6);
         // Over two seconds to eight times the light.
         let used: Vec<f32> = (0..100)
             .map(|index| {
                 let part = (index as f32 / 50.0).min(1.0);
                 let light = (3.0 * part).exp2();
-                steady.next(&frame(0.8 - 0.5 * part, |x, y| light * room(x, y)))
+                steady.next(&frame(0.8 - 0.5 * part, |x, y| light * room(x, y))).strength
             })
             .collect();
         assert!(swing(&used) < 0.02, "{}", swing(&used));
@@ -234,20 +223,39 @@ mod tests {
             [(0.9, room as fn(usize, usize) -> f32), (0.8, street), (0.9, room)]
         {
             for _ in 0..3 {
-                assert!((steady.next(&frame(strength, light)) - strength).abs() < 1e-5);
+                assert!((steady.next(&frame(strength, light)).strength - strength).abs() < 1e-5);
             }
         }
         // To the same scene in another light.
         let bright = frame(0.2, |x, y| 8.0 * room(x, y));
-        assert!((steady.next(&bright) - 0.2).abs() < 1e-5);
+        assert!((steady.next(&bright).strength - 0.2).abs() < 1e-5);
+    }
+
+    #[test]
+    fn strength_and_curve_are_damped_together() {
+        let mut steady = SteadyExposure::new(25.0).unwrap();
+        // A room in which some frames need a curve and others less than the whole strength.
+        let used: Vec<Tone> = (0..100)
+            .map(|index| {
+                let mut frame = frame(0.97, room);
+                if index % 2 == 0 {
+                    frame.tone = Tone { strength: 1.0, gamma: 1.5 };
+                }
+                steady.next(&frame)
+            })
+            .collect();
+        let stops: Vec<f32> = used.iter().map(|tone| tone.stops()).collect();
+        let [least, most] = [Tone::from_strength(0.97), Tone { strength: 1.0, gamma: 1.5 }];
+        assert!(swing(&stops) < 0.05 * (most.stops() - least.stops()), "{}", swing(&stops));
+        assert!(stops[99] > least.stops() && stops[99] < most.stops());
     }
 
     #[test]
     fn frames_without_anything_in_them_are_no_cuts() {
         let mut steady = SteadyExposure::new(25.0).unwrap();
-        let empty = FrameExposure::new(1.0, [0, 4], [], &[]);
-        assert_eq!(steady.next(&empty), 1.0);
-        assert!(steady.next(&frame(0.5, room)) > 0.9);
+        let empty = FrameExposure::new(Tone::FULL, [0, 4], [], &[]);
+        assert!((steady.next(&empty).strength - 1.0).abs() < 1e-6);
+        assert!(steady.next(&frame(0.5, room)).strength > 0.9);
     }
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
         for rate in [f32::MIN_POSITIVE, 1e-3, 1e9, f32::MAX] {
             let mut steady = SteadyExposure::new(rate).unwrap();
             steady.next(&frame(0.3, room));
-            assert!((0.299..0.901).contains(&steady.next(&frame(0.9, room))), "{rate}");
+            assert!((0.299..0.901).contains(&steady.next(&frame(0.9, room)).strength), "{rate}");
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use super::pixel::EnhancePixel;
 use super::{
-    EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Samples, Weighting, backends,
-    plain,
+    EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Rendering, Samples, Weighting,
+    backends, plain,
 };
 use crate::error::Result;
 use burn::backend::Dispatch;
@@ -25,20 +25,19 @@ fn fits<const D: usize>(operation: Operation, tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && !empty && has_kernel(operation, &tensor.device())
 }
 
-/// Illumination and reflectance of images, all `[batch, 3, height, width]`, in one pass; `None` where
-/// there is no kernel for the image. In place of the illumination `i` it works with
-/// `1 − strength · (1 − i)`.
+/// The illumination that images were divided by, and the result, all `[batch, 3, height, width]`, in
+/// one pass; `None` where there is no kernel for the image.
 pub(crate) fn enhance_planes(
     image: &Tensor<4>,
     estimator: &Arc<FoldedEstimator>,
-    strength: f32,
+    rendering: Rendering,
 ) -> Option<[Tensor<4>; 2]> {
     // The kernel has no gradients.
     if !fits(Operation::EnhancePlanes, image) || image.device().is_autodiff() {
         return None;
     }
     let image = image.clone().into_dispatch();
-    let (illumination, reflectance) = Dispatch::enhance_planes(image, estimator.clone(), strength);
+    let (illumination, reflectance) = Dispatch::enhance_planes(image, estimator.clone(), rendering);
     Some([illumination, reflectance].map(Tensor::from_dispatch))
 }
 
@@ -54,14 +53,14 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
     routing: Tensor<1>,
     estimator: &FoldedEstimator,
     size: [usize; 2],
-    strength: f32,
+    rendering: Rendering,
     source: Samples<&[P::Subpixel]>,
     target: Samples<&mut [P::Subpixel]>,
 ) -> Result<()> {
     check::<P>(size, source.samples.len(), source.stride);
     check::<P>(size, target.samples.len(), target.stride);
     let routing = routing.into_dispatch();
-    Dispatch::enhance_pixels::<P>(routing, estimator, size, strength, source, target)
+    Dispatch::enhance_pixels::<P>(routing, estimator, size, rendering, source, target)
 }
 
 /// The pixels at the points of some pieces of an image of `[height, width]` in host memory, with their

@@ -124,6 +124,62 @@ pub(crate) struct Piece {
 /// A pixel of a dark image, and its illumination. Both are red, green and blue.
 pub(crate) type Lit = [[f32; 3]; 2];
 
+/// How a picture is made from an image and its illumination.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rendering {
+    /// In place of the illumination `i` the image is divided by `1 − strength · (1 − i)`. In `[0, 1]`.
+    pub(crate) strength: f32,
+    /// The exponent of the curve that follows the division: `1 / γ`, in `(0, 1]`.
+    pub(crate) exponent: f32,
+    /// Whether the three channels of a pixel share one illumination, the greatest of theirs, and the curve
+    /// keeps the hue: it takes the greatest and the least channel, and the one between them keeps its place
+    /// between them.
+    pub(crate) kept: bool,
+}
+
+impl Rendering {
+    /// The published result.
+    pub(crate) const FULL: Self = Self { strength: 1.0, exponent: 1.0, kept: false };
+
+    /// Added to a value before it is raised to a power, so that the curve's slope is bounded: black
+    /// stays black, and what noise is in it stays dark.
+    pub(crate) const TOE: f32 = 0.02;
+
+    /// Whether a curve follows the division.
+    pub(crate) fn has_curve(self) -> bool {
+        self.exponent != 1.0
+    }
+
+    /// The curve's factor for a value of `r` is `(r + TOE) / (1 + TOE)` to this power.
+    pub(crate) fn power(self) -> f32 {
+        self.exponent - 1.0
+    }
+
+    /// The curve, for a value in `[0, 1]`.
+    pub(crate) fn curve(self, value: f32) -> f32 {
+        value * ((value + Self::TOE) / (1.0 + Self::TOE)).powf(self.power())
+    }
+
+    /// One pixel of the picture.
+    pub(crate) fn pixel(self, [pixel, illumination]: Lit) -> [f32; 3] {
+        let greatest = |[r, g, b]: [f32; 3]| r.max(g).max(b);
+        let light = if self.kept { [greatest(illumination); 3] } else { illumination };
+        let divided = |c: usize| pixel[c] / (1.0 - self.strength + self.strength * light[c]);
+        let bright = [0, 1, 2].map(|c| divided(c).min(1.0));
+        if !self.has_curve() {
+            return bright;
+        }
+        if !self.kept {
+            return bright.map(|value| self.curve(value));
+        }
+        let [r, g, b] = bright;
+        let (least, most) = (r.min(g).min(b), greatest(bright));
+        let (low, high) = (self.curve(least), self.curve(most));
+        let slope = (high - low) / (most - least).max(f32::MIN_POSITIVE);
+        bright.map(|value| low + slope * (value - least))
+    }
+}
+
 /// How the smoothness loss weighs a pair of pixels by their colors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Weighting {
@@ -142,14 +198,14 @@ pub(crate) struct Weighting {
 /// Inference on tensors, which are float32. Not differentiable.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
 pub(crate) trait EnhanceOps: Backend {
-    /// Illumination and reflectance of images, all `[batch, 3, height, width]`. In place of the
-    /// illumination `i` it works with `1 − strength · (1 − i)`.
+    /// The illumination that images were divided by, and the result, all
+    /// `[batch, 3, height, width]`.
     #[allow(unused_variables, reason = "without a backend that has it")]
     #[fusion(meta = |image, _, _| (image.clone(), image.clone()))]
     fn enhance_planes(
         image: FloatTensor<Self>,
         estimator: Arc<FoldedEstimator>,
-        strength: f32,
+        rendering: Rendering,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -160,14 +216,13 @@ pub(crate) trait EnhanceOps: Backend {
 /// implemented by hand, on the tensor that `resolve_tensor_float` gives.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
 pub(crate) trait PixelOps: Backend {
-    /// Enhances an image of `[height, width]`, with the strength as in
-    /// [`EnhanceOps::enhance_planes`]. Source and target are large enough for the size.
+    /// Enhances an image of `[height, width]`. Source and target are large enough for the size.
     #[allow(unused_variables, reason = "without a backend that has it")]
     fn enhance_pixels<P: EnhancePixel>(
         routing: FloatTensor<Self>,
         estimator: &FoldedEstimator,
         size: [usize; 2],
-        strength: f32,
+        rendering: Rendering,
         source: Samples<&[P::Subpixel]>,
         target: Samples<&mut [P::Subpixel]>,
     ) -> Result<()>;

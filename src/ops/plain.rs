@@ -1,11 +1,45 @@
 //! The operations in Burn's tensor functions: what runs where there is no kernel, and what the kernels
 //! are tested against.
 
-use super::Weighting;
+use super::{Rendering, Weighting};
 use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm_train, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, TensorData};
+
+/// The illumination that an image is divided by, and the result: [`Rendering::pixel`] for whole images.
+///
+/// # Shapes
+/// - all: `[batch, 3, height, width]`
+pub(crate) fn render(
+    image: Tensor<4>,
+    illumination: Tensor<4>,
+    rendering: Rendering,
+) -> [Tensor<4>; 2] {
+    let shared = |image: Tensor<4>| image.max_dim(1).repeat_dim(1, 3);
+    let illumination = if rendering.kept { shared(illumination) } else { illumination };
+    let illumination = match rendering.strength {
+        1.0 => illumination,
+        strength => illumination * strength + (1.0 - strength),
+    };
+    let bright = (image / illumination.clone()).clamp(0.0, 1.0);
+    if !rendering.has_curve() {
+        return [illumination, bright];
+    }
+    let curve = |value: Tensor<4>| {
+        let base = (value.clone() + Rendering::TOE) / (1.0 + Rendering::TOE);
+        value * base.powf_scalar(rendering.power())
+    };
+    if !rendering.kept {
+        return [illumination, curve(bright)];
+    }
+    // The greatest and the least channel; the one between them keeps its place between them.
+    let (least, most) = (bright.clone().min_dim(1), bright.clone().max_dim(1));
+    let low = curve(least.clone());
+    let span = (most.clone() - least.clone()).clamp_min(f32::MIN_POSITIVE);
+    let slope = (curve(most) - low.clone()) / span;
+    [illumination, low + slope * (bright - least)]
+}
 
 /// See [`functions::conv3x3`](super::functions::conv3x3).
 pub(super) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {

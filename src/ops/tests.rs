@@ -1,7 +1,7 @@
 //! The kernels against the plain functions, on every backend with kernels that is compiled in.
 
 use super::functions::{conv3x3, enhance_pixels, has_kernel, norm_relu, smoothness};
-use super::{FoldedEstimator, Operation, Samples, Weighting, Weights, plain};
+use super::{FoldedEstimator, Operation, Rendering, Samples, Weighting, Weights, plain};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -352,5 +352,6 @@ fn an_image_with_too_few_samples_panics() {
     let source = Samples { samples: &[0; 35][..], stride: 12 };
     let target = Samples { samples: &mut [0; 36][..], stride: 12 };
     let routing = Tensor::zeros([1], &Device::flex());
-    enhance_pixels::<image::Rgb<u8>>(routing, &estimator, [3, 4], 1.0, source, target).unwrap();
+    enhance_pixels::<image::Rgb<u8>>(routing, &estimator, [3, 4], Rendering::FULL, source, target)
+        .unwrap();
 }

@@ -3,7 +3,9 @@
 use crate::error::Result;
 use crate::ops::cpu;
 use crate::ops::pixel::EnhancePixel;
-use crate::ops::{EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Samples};
+use crate::ops::{
+    EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Rendering, Samples,
+};
 #[cfg(feature = "ndarray")]
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -89,11 +91,11 @@ impl<B: CpuBackend> EnhanceOps for B {
     fn enhance_planes(
         image: FloatTensor<Self>,
         estimator: Arc<FoldedEstimator>,
-        strength: f32,
+        rendering: Rendering,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let image = Host::<Self, 4>::new(image);
         let [illumination, reflectance] =
-            cpu::enhance_planes(network(&estimator), image.shape, strength, image.values());
+            cpu::enhance_planes(network(&estimator), image.shape, rendering, image.values());
         (tensor::<Self, 4>(illumination, image.shape), tensor::<Self, 4>(reflectance, image.shape))
     }
 }
@@ -103,11 +105,11 @@ impl<B: CpuBackend> PixelOps for B {
         _: FloatTensor<Self>,
         estimator: &FoldedEstimator,
         size: [usize; 2],
-        strength: f32,
+        rendering: Rendering,
         source: Samples<&[P::Subpixel]>,
         target: Samples<&mut [P::Subpixel]>,
     ) -> Result<()> {
-        cpu::enhance_pixels::<P>(network(estimator), size, strength, source, target);
+        cpu::enhance_pixels::<P>(network(estimator), size, rendering, source, target);
         Ok(())
     }
 

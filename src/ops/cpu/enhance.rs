@@ -7,8 +7,8 @@
 
 use super::conv::Kernel;
 use super::rows::{LEFT, Ring, pitch};
-use super::simd::{arch, exp, load, store};
-use crate::ops::Weights;
+use super::simd::{arch, exp, ln, load, store};
+use crate::ops::{Rendering, Weights};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -95,17 +95,16 @@ pub(crate) fn band_rows(height: usize) -> usize {
     }
 }
 
-/// Enhances bands of an image of `[height, width]`, each given with its rows and columns. In place of
-/// the illumination `i` it works with `1 − strength · (1 − i)`.
+/// Enhances bands of an image of `[height, width]`, each given with its rows and columns.
 pub(crate) fn enhance_bands<B: Band>(
     network: &PackedEstimator,
     size: [usize; 2],
-    strength: f32,
+    rendering: Rendering,
     bands: impl ParallelIterator<Item = (Range<usize>, Range<usize>, B)>,
 ) {
     bands.for_each(|(rows, columns, band)| {
         let mut scratch = network.idle().pop().unwrap_or_default();
-        let walk = Walk { network, size, strength, rows, columns, band, scratch: &mut scratch };
+        let walk = Walk { network, size, rendering, rows, columns, band, scratch: &mut scratch };
         arch().dispatch(walk);
         network.idle().push(scratch);
     });
@@ -124,7 +123,7 @@ struct Scratch {
 struct Walk<'a, B> {
     network: &'a PackedEstimator,
     size: [usize; 2],
-    strength: f32,
+    rendering: Rendering,
     rows: Range<usize>,
     columns: Range<usize>,
     band: B,
@@ -148,7 +147,7 @@ impl<B: Band> Walk<'_, B> {
     /// layer computes one row, one above that of the layer before it.
     #[inline(always)]
     fn strip<S: Simd>(&mut self, simd: S, columns: Range<usize>) {
-        let Self { network, size: [height, width], strength, rows, band, scratch, .. } = self;
+        let Self { network, size: [height, width], rendering, rows, band, scratch, .. } = self;
         let (network, height, layers) = (*network, *height, network.reach());
         // With the columns that the network sees beside the strip.
         let outer = columns.start.saturating_sub(layers)..(columns.end + layers).min(*width);
@@ -184,8 +183,14 @@ impl<B: Band> Walk<'_, B> {
                     let image = scratch.image.row(y);
                     let [illumination, reflectance] = &mut scratch.results;
                     let targets = [illumination.row_mut(0), reflectance.row_mut(0)];
-                    let kernel = (&network.output, *strength);
-                    result_row::<S, B>(simd, kernel, source, image, targets, pitch, outer.len());
+                    let result_row = match (rendering.kept, rendering.has_curve()) {
+                        (false, false) => result_row::<S, B, false, false>,
+                        (false, true) => result_row::<S, B, false, true>,
+                        (true, false) => result_row::<S, B, true, false>,
+                        (true, true) => result_row::<S, B, true, true>,
+                    };
+                    let kernel = (&network.output, *rendering);
+                    result_row(simd, kernel, source, image, targets, pitch, outer.len());
                     let [i, r] = [illumination, reflectance].map(|result| {
                         let result = result.row(0);
                         [0, 1, 2].map(|c| &result[c * pitch + LEFT..][inner.clone()])
@@ -257,56 +262,182 @@ fn feature_row<S: Simd>(
     }
 }
 
-/// Illumination `i = 1 − s · (1 − clamp(sigmoid(conv) + x, 1e-4, 1))`, with the strength `s`, and
-/// reflectance `clamp(x / i, 0, 1)`.
+/// The last layer: the illumination that each pixel is divided by, and the result, as in
+/// [`Rendering::pixel`] with the illumination `clamp(sigmoid(conv) + x, 1e-4, 1)` of a pixel `x`.
 #[inline(always)]
-fn result_row<S: Simd, B: Band>(
+fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
     simd: S,
-    (kernel, strength): (&Kernel<G>, f32),
+    (kernel, rendering): (&Kernel<G>, Rendering),
     source: [&[f32]; 3],
     image: &[f32],
     [illumination, reflectance]: [&mut [f32]; 2],
     pitch: usize,
     width: usize,
 ) {
-    let [zero, one] = [0.0, 1.0].map(|value| simd.splat_f32s(value));
-    let [strength, rest] = [strength, 1.0 - strength];
-    let most = simd.splat_f32s((rest + strength * 1e-4).recip());
-    let [strength, rest] = [strength, rest].map(|value| simd.splat_f32s(value));
-    let darkest = simd.splat_f32s(1e-4);
+    let division = Division::new(simd, rendering.strength);
+    let curve = Curve::new(simd, rendering);
     for x in (0..width).step_by(V * S::F32_LANES) {
         let sums = kernel.tile::<S, V>(simd, 0, source, pitch, x);
-        for (lane, sums) in sums.into_iter().enumerate() {
-            let at = lane * pitch + LEFT + x;
-            let image = load::<S, V>(image, at);
-            let mut light = sums;
-            let mut divided = image;
-            for v in 0..V {
-                let decay = exp(simd, simd.neg_f32s(sums[v]));
-                if B::ILLUMINATION {
-                    let sigmoid = simd.div_f32s(one, simd.add_f32s(one, decay));
-                    let sum = simd.add_f32s(sigmoid, image[v]);
-                    let full = simd.min_f32s(simd.max_f32s(sum, darkest), one);
-                    light[v] = simd.mul_add_e_f32s(strength, full, rest);
-                    let quotient = simd.div_f32s(image[v], light[v]);
-                    divided[v] = simd.min_f32s(simd.max_f32s(quotient, zero), one);
-                } else {
-                    // One division in place of two: with e = exp(−conv) and u = x·(1 + e),
-                    // x / (1 − s + s · (1 / (1 + e) + x)) = u / ((1 − s) · (1 + e) + s · (u + 1)).
-                    // An illumination of at most 1 means a result of at least x, and its least
-                    // value one of at most so many times x.
-                    let u = simd.mul_add_e_f32s(image[v], decay, image[v]);
-                    let full = simd.mul_f32s(strength, simd.add_f32s(u, one));
-                    let whole = simd.mul_add_e_f32s(rest, simd.add_f32s(one, decay), full);
-                    let quotient = simd.div_f32s(u, whole);
-                    let most = simd.mul_f32s(image[v], most);
-                    divided[v] = simd.min_f32s(simd.max_f32s(quotient, image[v]), most);
+        let at = |channel: usize| channel * pitch + LEFT + x;
+        let image = [0, 1, 2].map(|channel| load::<S, V>(image, at(channel)));
+        let mut light = sums;
+        let mut bright = image;
+        for v in 0..V {
+            let pixel = image.map(|channel| channel[v]);
+            let decay = sums.map(|channel| exp(simd, simd.neg_f32s(channel[v])));
+            let mut result = pixel;
+            if KEPT {
+                let full = [0, 1, 2].map(|c| division.illumination(decay[c], pixel[c]));
+                let shared = division.weaken(greatest(simd, full));
+                let gain = simd.div_f32s(division.one, shared);
+                result = pixel.map(|value| division.clamp(simd.mul_f32s(value, gain)));
+                light.iter_mut().for_each(|light| light[v] = shared);
+            } else {
+                for c in 0..3 {
+                    if B::ILLUMINATION {
+                        light[c][v] = division.weaken(division.illumination(decay[c], pixel[c]));
+                        let quotient = simd.div_f32s(pixel[c], light[c][v]);
+                        result[c] = division.clamp(quotient);
+                    } else {
+                        result[c] = division.divided(decay[c], pixel[c]);
+                    }
                 }
             }
-            if B::ILLUMINATION {
-                store::<S, V>(illumination, at, light);
+            if CURVE && KEPT {
+                result = curve.kept(result);
+            } else if CURVE {
+                result = result.map(|value| curve.value(value));
             }
-            store::<S, V>(reflectance, at, divided);
+            for c in 0..3 {
+                bright[c][v] = result[c];
+            }
         }
+        for c in 0..3 {
+            if B::ILLUMINATION {
+                store::<S, V>(illumination, at(c), light[c]);
+            }
+            store::<S, V>(reflectance, at(c), bright[c]);
+        }
+    }
+}
+
+#[inline(always)]
+fn greatest<S: Simd>(simd: S, [red, green, blue]: [S::f32s; 3]) -> S::f32s {
+    simd.max_f32s(simd.max_f32s(red, green), blue)
+}
+
+/// The division of a pixel's channels by their illuminations, with a strength.
+struct Division<S: Simd> {
+    simd: S,
+    zero: S::f32s,
+    one: S::f32s,
+    darkest: S::f32s,
+    strength: S::f32s,
+    /// `1 − strength`
+    rest: S::f32s,
+    /// The greatest quotient, in multiples of the pixel.
+    most: S::f32s,
+}
+
+impl<S: Simd> Division<S> {
+    #[inline(always)]
+    fn new(simd: S, strength: f32) -> Self {
+        let rest = 1.0 - strength;
+        let splat = |value| simd.splat_f32s(value);
+        Self {
+            simd,
+            zero: splat(0.0),
+            one: splat(1.0),
+            darkest: splat(1e-4),
+            strength: splat(strength),
+            rest: splat(rest),
+            most: splat((rest + strength * 1e-4).recip()),
+        }
+    }
+
+    #[inline(always)]
+    fn clamp(&self, value: S::f32s) -> S::f32s {
+        self.simd.min_f32s(self.simd.max_f32s(value, self.zero), self.one)
+    }
+
+    /// `clamp(sigmoid(conv) + x, 1e-4, 1)`, from `decay = exp(−conv)`.
+    #[inline(always)]
+    fn illumination(&self, decay: S::f32s, x: S::f32s) -> S::f32s {
+        let simd = self.simd;
+        let sigmoid = simd.div_f32s(self.one, simd.add_f32s(self.one, decay));
+        let sum = simd.add_f32s(sigmoid, x);
+        simd.min_f32s(simd.max_f32s(sum, self.darkest), self.one)
+    }
+
+    /// `1 − s · (1 − illumination)`, with the strength `s`.
+    #[inline(always)]
+    fn weaken(&self, illumination: S::f32s) -> S::f32s {
+        self.simd.mul_add_e_f32s(self.strength, illumination, self.rest)
+    }
+
+    /// The quotient with one division in place of two: with `e = exp(−conv)` and `u = x·(1 + e)`,
+    /// `x / (1 − s + s · (1 / (1 + e) + x)) = u / ((1 − s) · (1 + e) + s · (u + 1))`. An illumination of
+    /// at most 1 means a result of at least `x`, and its least value one of at most so many times `x`.
+    #[inline(always)]
+    fn divided(&self, decay: S::f32s, x: S::f32s) -> S::f32s {
+        let simd = self.simd;
+        let u = simd.mul_add_e_f32s(x, decay, x);
+        let full = simd.mul_f32s(self.strength, simd.add_f32s(u, self.one));
+        let whole = simd.mul_add_e_f32s(self.rest, simd.add_f32s(self.one, decay), full);
+        let quotient = simd.div_f32s(u, whole);
+        let most = simd.mul_f32s(x, self.most);
+        simd.min_f32s(simd.max_f32s(quotient, x), most)
+    }
+}
+
+/// The curve that follows the division.
+struct Curve<S: Simd> {
+    simd: S,
+    zero: S::f32s,
+    one: S::f32s,
+    scale: S::f32s,
+    shift: S::f32s,
+    power: S::f32s,
+    /// The smallest number that is divided by.
+    smallest: S::f32s,
+}
+
+impl<S: Simd> Curve<S> {
+    #[inline(always)]
+    fn new(simd: S, rendering: Rendering) -> Self {
+        let splat = |value| simd.splat_f32s(value);
+        let scale = (1.0 + Rendering::TOE).recip();
+        Self {
+            simd,
+            zero: splat(0.0),
+            one: splat(1.0),
+            scale: splat(scale),
+            shift: splat(Rendering::TOE * scale),
+            power: splat(rendering.power()),
+            smallest: splat(f32::MIN_POSITIVE),
+        }
+    }
+
+    /// [`Rendering::curve`] of a value, which is clamped to `[0, 1]`.
+    #[inline(always)]
+    fn value(&self, value: S::f32s) -> S::f32s {
+        let simd = self.simd;
+        let value = simd.min_f32s(simd.max_f32s(value, self.zero), self.one);
+        let base = simd.mul_add_e_f32s(value, self.scale, self.shift);
+        simd.mul_f32s(value, exp(simd, simd.mul_f32s(self.power, ln(simd, base))))
+    }
+
+    /// The curve for the greatest and the least channel of a pixel in `[0, 1]`; the one between them keeps
+    /// its place between them.
+    #[inline(always)]
+    fn kept(&self, pixel: [S::f32s; 3]) -> [S::f32s; 3] {
+        let simd = self.simd;
+        let [red, green, blue] = pixel;
+        let least = simd.min_f32s(simd.min_f32s(red, green), blue);
+        let most = greatest(simd, pixel);
+        let (low, high) = (self.value(least), self.value(most));
+        let span = simd.max_f32s(simd.sub_f32s(most, least), self.smallest);
+        let slope = simd.div_f32s(simd.sub_f32s(high, low), span);
+        pixel.map(|value| simd.mul_add_e_f32s(slope, simd.sub_f32s(value, least), low))
     }
 }

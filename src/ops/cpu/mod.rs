@@ -21,7 +21,7 @@ pub(super) mod smoothness;
 pub(super) use enhance::PackedEstimator;
 
 use super::pixel::EnhancePixel;
-use super::{Lit, Piece, Samples};
+use super::{Lit, Piece, Rendering, Samples};
 use enhance::{band_rows, enhance_bands};
 use pixels::{Interleaved, Planar, Sampled};
 use rayon::prelude::*;
@@ -30,7 +30,7 @@ use rayon::prelude::*;
 pub(crate) fn enhance_pixels<P: EnhancePixel>(
     network: &PackedEstimator,
     size: [usize; 2],
-    strength: f32,
+    rendering: Rendering,
     source: Samples<&[P::Subpixel]>,
     target: Samples<&mut [P::Subpixel]>,
 ) {
@@ -56,7 +56,7 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
         };
         (top..(top + rows).min(height), 0..width, band)
     });
-    enhance_bands(network, size, strength, bands);
+    enhance_bands(network, size, rendering, bands);
 }
 
 /// The pixels at the points of some pieces of a photograph of `[height, width]`, with their
@@ -75,15 +75,15 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
         let band = Sampled::<P> { source, stride, points: &piece.points, found };
         (piece.rows.clone(), piece.columns.clone(), band)
     });
-    enhance_bands(network, size, 1.0, bands);
+    enhance_bands(network, size, Rendering::FULL, bands);
     samples.concat()
 }
 
-/// Illumination and reflectance of a batch of images, `[batch, 3, height, width]`.
+/// The illumination and the result of a batch of images, `[batch, 3, height, width]`.
 pub(crate) fn enhance_planes(
     network: &PackedEstimator,
     [batch, _, height, width]: [usize; 4],
-    strength: f32,
+    rendering: Rendering,
     images: &[f32],
 ) -> [Vec<f32>; 2] {
     let mut illumination = vec![0.0; images.len()];
@@ -102,7 +102,7 @@ pub(crate) fn enhance_planes(
             let band = Planar { image, size, illumination, reflectance, top };
             (top..(top + rows).min(height), 0..width, band)
         });
-        enhance_bands(network, size, strength, bands);
+        enhance_bands(network, size, rendering, bands);
     }
     [illumination, reflectance]
 }

@@ -52,6 +52,42 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p), n))
 }
 
+/// The natural logarithm of positive normal numbers, within 2 units in the last place or `1e-7`.
+#[inline(always)]
+pub(crate) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const ROOT_HALF: u32 = 0x3f35_04f3; // The bits of √½.
+    const ONE: u32 = 0x3f80_0000;
+    const POWER_23: u32 = 0x4b00_0000; // The bits of 2²³.
+    let splat = |value| simd.splat_f32s(value);
+    let bits = |value| simd.splat_u32s(value);
+    // x = m · 2ⁿ with m from √½ to √2.
+    let shifted = simd.add_u32s(simd.transmute_u32s_f32s(x), bits(ONE - ROOT_HALF));
+    let exponent = simd.wrapping_dyn_shr_u32s(shifted, bits(23));
+    // As the lowest bits of 2²³ + n + 127.
+    let n = simd.transmute_f32s_u32s(simd.or_u32s(exponent, bits(POWER_23)));
+    let n = simd.sub_f32s(n, splat(8_388_608.0 + 127.0));
+    let m = simd.add_u32s(simd.and_u32s(shifted, bits(0x007f_ffff)), bits(ROOT_HALF));
+    let f = simd.sub_f32s(simd.transmute_f32s_u32s(m), splat(1.0));
+    // A polynomial for ln(1 + f) (the coefficients of Cephes' logf).
+    let mut p = splat(7.037_683_6e-2);
+    for c in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ] {
+        p = simd.mul_add_e_f32s(p, f, splat(c));
+    }
+    let square = simd.mul_f32s(f, f);
+    let rest = simd.mul_add_e_f32s(simd.mul_f32s(p, f), square, simd.mul_f32s(square, splat(-0.5)));
+    let mantissa = simd.add_f32s(f, rest);
+    simd.mul_add_e_f32s(n, splat(std::f32::consts::LN_2), mantissa)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +110,22 @@ mod tests {
         }
         assert!(arch().dispatch(Exp(1e9)).is_finite());
         assert!(arch().dispatch(Exp(-1e9)) > 0.0);
+    }
+    #[test]
+    fn ln_is_the_natural_logarithm() {
+        struct Ln(f32);
+        impl WithSimd for Ln {
+            type Output = f32;
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) -> f32 {
+                simd.reduce_max_f32s(ln(simd, simd.splat_f32s(self.0)))
+            }
+        }
+        for step in -8000..8000 {
+            let x = (step as f32 / 100.0).exp();
+            let (found, expected) = (f64::from(arch().dispatch(Ln(x))), f64::from(x).ln());
+            let error = (found - expected).abs();
+            assert!(error < 3e-7 * expected.abs().max(0.5), "ln({x}) is not {found}");
+        }
     }
 }
