@@ -20,12 +20,12 @@ use embedded_graphics::text::{Baseline, Text};
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Color, Enhancer, Exposure, save_photo};
+use sci_burn::{Color, Denoise, Enhancer, Exposure, save_photo};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Compares results on one sheet: a photograph, three classical methods, and SCI step by step: as
-/// published, with the tone curve, and with kept colors.
+/// published, with the tone curve, with kept colors, and with the noise filter.
 #[derive(Parser)]
 struct Options {
     /// The photograph.
@@ -66,12 +66,13 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The steps from the published result to that of the example `enhance`: a name, an exposure and the
-/// colors.
-const STEPS: [(&str, Exposure, Color); 3] = [
-    ("SCI, as published", Exposure::Full, Color::PerChannel),
-    ("with the tone curve", Exposure::AUTO, Color::PerChannel),
-    ("with kept colors", Exposure::AUTO, Color::Kept),
+/// The steps from the published result to that of the example `enhance`: a name, an exposure, the colors
+/// and the noise filter.
+const STEPS: [(&str, Exposure, Color, Denoise); 4] = [
+    ("SCI, as published", Exposure::Full, Color::PerChannel, Denoise::Off),
+    ("with the tone curve", Exposure::AUTO, Color::PerChannel, Denoise::Off),
+    ("with kept colors", Exposure::AUTO, Color::Kept, Denoise::Off),
+    ("without noise", Exposure::AUTO, Color::Kept, Denoise::Auto),
 ];
 
 /// The sheet of a photograph.
@@ -83,8 +84,9 @@ fn compare(options: &Options, enhancer: &Enhancer) -> Result<RgbImage> {
         classical.push((name.to_owned(), fit(method(dark))));
     }
     let mut enhanced = Vec::new();
-    for (name, exposure, color) in STEPS {
+    for (name, exposure, color, denoise) in STEPS {
         let enhancer = enhancer.clone().with_exposure(exposure)?.with_color(color);
+        let enhancer = enhancer.with_denoise(denoise)?;
         let bright = enhancer.enhance(&dark.clone().into())?.into_rgb8();
         enhanced.push((name.to_owned(), fit(bright)));
     }

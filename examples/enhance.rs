@@ -14,7 +14,7 @@ use common::{Result, complain, shown};
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sci_burn::photo::{PngCompression, SaveOptions, save_photo_with};
-use sci_burn::{Color, Enhancer, Exposure};
+use sci_burn::{Enhancer, Exposure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,9 +43,8 @@ struct Options {
     /// STRENGTH:GAMMA with a tone curve.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
-    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
-    #[arg(long)]
-    color: Option<Color>,
+    #[command(flatten)]
+    look: common::LookOptions,
     /// The quality of JPEGs, from 1 to 100.
     #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: u8,
@@ -72,8 +71,7 @@ fn run(options: &Options) -> Result<bool> {
     let here = options.files_from.as_ref().map(|_| Path::new(""));
     let root = options.root.as_deref().or(here);
     let Plan { jobs, refused } = plan_jobs(&inputs, root, &options.output)?;
-    let enhancer = options.network.enhancer()?.with_exposure(options.exposure)?;
-    let enhancer = common::with_color(enhancer, options.color);
+    let enhancer = options.look.apply(options.network.enhancer()?, options.exposure)?;
     refused.iter().for_each(complain);
 
     let work = Work { enhancer, options, jobs: &jobs, stop: common::stop::on_ctrl_c() };

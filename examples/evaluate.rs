@@ -17,7 +17,7 @@ use sci_burn::metrics::{
     measure_of_enhancement, psnr, ssim,
 };
 use sci_burn::photo::find_photos_except;
-use sci_burn::{Color, Enhancer, Exposure, Preset, open_device};
+use sci_burn::{Enhancer, Exposure, Preset, open_device};
 use serde_json::{Map, Value, json};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,8 @@ struct Options {
     /// STRENGTH:GAMMA with a tone curve.
     #[arg(short, long, default_value = "full")]
     exposure: Exposure,
-    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
-    #[arg(long)]
-    color: Option<Color>,
+    #[command(flatten)]
+    look: common::LookOptions,
     /// Also measure gamma, histogram equalization (CLAHE) and Retinex.
     #[arg(short, long)]
     baselines: bool,
@@ -178,9 +177,7 @@ fn methods(options: &Options) -> Result<Vec<(String, Method)>> {
         true => &Preset::ALL[..],
         false => &options.preset,
     };
-    let set = |enhancer: Enhancer| -> Result<Enhancer> {
-        Ok(common::with_color(enhancer.with_exposure(options.exposure)?, options.color))
-    };
+    let set = |enhancer| options.look.apply(enhancer, options.exposure);
     for preset in presets {
         let enhancer = set(Enhancer::from_preset(*preset, &device))?;
         methods.push((format!("SCI {preset}"), sci(enhancer)));

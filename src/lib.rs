@@ -28,7 +28,8 @@ pub use {burn, image};
 
 pub use device::{device_names, open_device};
 pub use enhance::{
-    Color, Enhanced, Enhancer, Exposure, Frame, FrameExposure, FrameMut, SteadyExposure, Tone,
+    Color, Denoise, Enhanced, Enhancer, Exposure, Frame, FrameExposure, FrameMut, SteadyExposure,
+    Tone,
 };
 pub use error::{Cause, Error, Result};
 #[cfg(feature = "photo")]

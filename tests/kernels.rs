@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
 use sci_burn::model::IlluminationEstimatorConfig;
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Color, Enhancer, Exposure, Frame, FrameMut, Tone, image};
+use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, FrameMut, Tone, image};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..Default::default() }
@@ -62,7 +62,7 @@ proptest! {
         // Some of it outside [0, 1].
         let image = image(seed.into(), [batch, 3, height, width], &cpu()) * range + low;
         let fast = enhancer.forward(image.clone());
-        let plain = enhancer.forward_plain(image, tone);
+        let plain = enhancer.forward_plain(image, tone, 0.0);
         prop_assert!(largest_difference(fast.illumination, plain.illumination) < 2e-5);
         prop_assert!(largest_difference(fast.reflectance, plain.reflectance) < 2e-4);
     }
@@ -308,5 +308,44 @@ fn what_is_not_a_number_stays_within_three_pixels() {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    #[test]
+    fn the_recommended_result_does_not_depend_on_the_number_of_threads(
+        height in 40..300u32, width in 40..300u32, seed in any::<u32>(),
+    ) {
+        let enhancer = published().recommended();
+        let dark = DynamicImage::from(noise::<Rgb<u8>>(width, height, seed, 60));
+        let threads = |count| in_threads(count, || enhancer.enhance(&dark).unwrap());
+        prop_assert_eq!(threads(1), threads(3));
+        // It is filtered at all.
+        let noisy = enhancer.clone().with_denoise(Denoise::Off).unwrap().enhance(&dark).unwrap();
+        prop_assert_ne!(threads(2), noisy);
+    }
+}
+
+/// A picture without noise: slopes and an edge, dark enough to be amplified.
+fn clean(x: u32, y: u32) -> [f32; 3] {
+    let light = 0.02 + 0.06 * (x + y) as f32 / 400.0;
+    if x * 2 > y + 100 { [light, 0.8 * light, 0.5 * light] } else { [0.3 * light; 3] }
+}
+
+#[test]
+fn a_picture_without_noise_loses_nothing() {
+    let dark8 = RgbImage::from_fn(200, 150, |x, y| {
+        Rgb(clean(x, y).map(|value| (value * 255.0).round() as u8))
+    });
+    let dark16 = ImageBuffer::from_fn(200, 150, |x, y| {
+        Rgb(clean(x, y).map(|value| (value * 65535.0).round() as u16))
+    });
+    for dark in [DynamicImage::from(dark8), DynamicImage::ImageRgb16(dark16)] {
+        let enhancer = published().recommended();
+        let filtered = enhancer.enhance(&dark).unwrap();
+        let off = enhancer.with_denoise(Denoise::Off).unwrap().enhance(&dark).unwrap();
+        assert!(filtered == off);
     }
 }

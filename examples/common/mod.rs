@@ -15,7 +15,7 @@ use indicatif::{ProgressState, ProgressStyle};
 use sci_burn::burn::tensor::Device;
 use sci_burn::model::{IlluminationEstimator, IlluminationEstimatorConfig};
 use sci_burn::photo::{Photo, ReadOptions, is_photo, open_photo_with};
-use sci_burn::{Color, Enhancer, Error, Exposure, Preset, open_device};
+use sci_burn::{Color, Denoise, Enhancer, Error, Exposure, Preset, open_device};
 use std::any::Any;
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
@@ -244,13 +244,28 @@ impl ReadingOptions {
     }
 }
 
-/// The enhancer with the colors that an option gives: by default kept, except for the published result.
-pub fn with_color(enhancer: Enhancer, color: Option<Color>) -> Enhancer {
-    let color = color.unwrap_or(match enhancer.exposure() {
-        Exposure::Full => Color::PerChannel,
-        _ => Color::Kept,
-    });
-    enhancer.with_color(color)
+/// What follows the network, as options.
+#[derive(clap::Args)]
+pub struct LookOptions {
+    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
+    #[arg(long)]
+    color: Option<Color>,
+    /// The noise filter: auto, off (as published), or a strength: 2 is as for twice the noise. The default is
+    /// auto, except for --exposure full.
+    #[arg(long)]
+    denoise: Option<Denoise>,
+}
+
+impl LookOptions {
+    /// The enhancer with an exposure and these options.
+    pub fn apply(&self, enhancer: Enhancer, exposure: Exposure) -> Result<Enhancer> {
+        let (color, denoise) = match exposure {
+            Exposure::Full => (Color::PerChannel, Denoise::Off),
+            _ => (Color::Kept, Denoise::Auto),
+        };
+        let enhancer = enhancer.with_exposure(exposure)?.with_color(self.color.unwrap_or(color));
+        Ok(enhancer.with_denoise(self.denoise.unwrap_or(denoise))?)
+    }
 }
 
 /// The weights and the device, as options.

@@ -14,7 +14,7 @@ use common::Result;
 use frames::{Input, Output, Picture};
 use indicatif::ProgressBar;
 use sci_burn::image::Rgb;
-use sci_burn::{Color, Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
+use sci_burn::{Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -36,9 +36,8 @@ struct Options {
     /// STRENGTH:GAMMA with a tone curve.
     #[arg(short, long, default_value = "auto")]
     exposure: Exposure,
-    /// The colors: kept, or per-channel (as published). The default is kept, except for --exposure full.
-    #[arg(long)]
-    color: Option<Color>,
+    #[command(flatten)]
+    look: common::LookOptions,
 }
 
 fn main() -> ExitCode {
@@ -51,7 +50,7 @@ fn run(options: &Options) -> Result<()> {
         Some(size) => frames::raw(size, options.rate)?,
         None => frames::y4m()?,
     };
-    let enhancer = common::with_color(enhancer.with_exposure(options.exposure)?, options.color);
+    let enhancer = options.look.apply(enhancer, options.exposure)?;
     let brighten = Brighten::new(enhancer, input.frame_rate())?;
 
     // Reading, enhancing and writing run at the same time, a few frames apart. If writing fails, the

@@ -1,5 +1,7 @@
 use super::color::Color;
+use super::denoise::Denoise;
 use super::exposure::Exposure;
+use super::noise::{self, BLOCK};
 use super::sample::pieces;
 use super::steady::FrameExposure;
 use super::tiles::{Tile, tile_pixels, tiles};
@@ -46,6 +48,7 @@ pub struct Enhancer {
     device: Device,
     exposure: Exposure,
     color: Color,
+    denoise: Denoise,
     /// The most pixels that are computed at a time without that kernel.
     tile_pixels: usize,
 }
@@ -83,6 +86,7 @@ impl Enhancer {
             device,
             exposure: Exposure::Full,
             color: Color::PerChannel,
+            denoise: Denoise::Off,
             tile_pixels,
         }
     }
@@ -131,6 +135,26 @@ impl Enhancer {
     /// What becomes of the colors.
     pub fn color(&self) -> Color {
         self.color
+    }
+
+    /// The same enhancer with another treatment of noise. The default is [`Denoise::Off`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if a number in it is out of its range.
+    pub fn with_denoise(self, denoise: Denoise) -> Result<Self> {
+        Ok(Self { denoise: denoise.check()?, ..self })
+    }
+
+    /// Whether noise is filtered out.
+    pub fn denoise(&self) -> Denoise {
+        self.denoise
+    }
+
+    /// The same enhancer with what suits most photographs: [`Exposure::AUTO`], [`Color::Kept`] and
+    /// [`Denoise::Auto`].
+    pub fn recommended(self) -> Self {
+        Self { exposure: Exposure::AUTO, color: Color::Kept, denoise: Denoise::Auto, ..self }
     }
 
     /// The device that the computation runs on.
@@ -228,7 +252,11 @@ impl Enhancer {
         if height == 0 || width == 0 {
             return Ok(());
         }
-        let rendering = self.tone(source)?.rendering(self.color);
+        let noise = match self.denoise.factor() {
+            0.0 => 0.0,
+            factor => factor * self.noise(source),
+        };
+        let rendering = Rendering { noise, ..self.tone(source)?.rendering(self.color) };
         let Some((routing, folded)) = self.kernel(Operation::EnhancePixels) else {
             return self.enhance_by_tensors(source, target, rendering);
         };
@@ -261,6 +289,27 @@ impl Enhancer {
                 Ok(Tone::find(&sample, luminance, self.color))
             }
         }
+    }
+
+    /// The standard deviation of the noise of a picture's luminance, in `[0, 1]`, estimated from at most 400
+    /// blocks of 8×16 pixels; 0 if there is not more than rounding to 255 levels makes.
+    pub fn noise<P: EnhancePixel>(&self, source: Frame<'_, P>) -> f32 {
+        let channels = usize::from(P::CHANNEL_COUNT);
+        let block = |[top, left]: [usize; 2]| {
+            let mut planes = [[0.0; BLOCK[0] * BLOCK[1]]; 3];
+            for y in 0..BLOCK[0] {
+                let start = (top + y) * source.stride + left * channels;
+                let pixels = &source.samples[start..][..BLOCK[1] * channels];
+                let [red, green, blue] = &mut planes;
+                let row = y * BLOCK[1]..(y + 1) * BLOCK[1];
+                let rows = [&mut red[row.clone()], &mut green[row.clone()], &mut blue[row]];
+                P::load(pixels, rows);
+            }
+            let pixel = |at: usize| planes.each_ref().map(|plane| plane[at]);
+            (0..BLOCK[0] * BLOCK[1]).map(pixel).collect::<Vec<_>>()
+        };
+        let blocks: Vec<_> = noise::blocks(source.size).into_iter().map(block).collect();
+        noise::noise(blocks.iter().map(Vec::as_slice))
     }
 
     /// What [`Exposure::Auto`] with this luminance finds for a frame of a video, whose exposure a
@@ -314,9 +363,11 @@ impl Enhancer {
         tiles(size, self.reach(), self.tile_pixels)
     }
 
-    /// The number of pixels that the estimator sees to each side: one for each convolution.
+    /// The number of pixels that are seen to each side: one for each convolution, and those of the noise
+    /// filter.
     fn reach(&self) -> usize {
-        self.estimator.blocks.saturating_add(2)
+        let filter = if self.denoise == Denoise::Off { 0 } else { Rendering::FILTER_REACH };
+        self.estimator.blocks.saturating_add(2 + filter)
     }
 
     /// A tile of a picture with its border, `[1, 3, height, width]`.
@@ -382,30 +433,44 @@ impl Enhancer {
         if image.shape().num_elements() == 0 {
             return Ok(Enhanced { illumination: image.clone(), reflectance: image });
         }
-        let tone = match self.exposure {
-            Exposure::Full => Tone::FULL,
-            Exposure::Manual(tone) => tone,
-            Exposure::Auto { luminance } => {
-                let images = image.split(1, 0).into_iter();
-                let images: Vec<_> =
-                    images.map(|image| self.auto(image, luminance)).collect::<Result<_>>()?;
-                let cat = |part: fn(&Enhanced) -> &Tensor<4>| {
-                    Tensor::cat(images.iter().map(|image| part(image).clone()).collect(), 0)
-                };
-                return Ok(Enhanced {
-                    illumination: cat(|image| &image.illumination),
-                    reflectance: cat(|image| &image.reflectance),
-                });
-            }
+        let rendering = match self.exposure {
+            Exposure::Full => Tone::FULL.rendering(self.color),
+            Exposure::Manual(tone) => tone.rendering(self.color),
+            Exposure::Auto { .. } => return self.one_by_one(image),
         };
-        Ok(self.render(image, tone.rendering(self.color)))
+        if self.denoise != Denoise::Off {
+            return self.one_by_one(image);
+        }
+        Ok(self.render(image, rendering))
     }
 
-    /// One image, with the tone that suits it.
-    fn auto(&self, image: Tensor<4>, luminance: f32) -> Result<Enhanced> {
+    /// A batch of images, each with the tone that suits it and the noise that it has.
+    fn one_by_one(&self, image: Tensor<4>) -> Result<Enhanced> {
+        let images = image.split(1, 0).into_iter();
+        let images: Vec<_> = images.map(|image| self.one(image)).collect::<Result<_>>()?;
+        let cat = |part: fn(&Enhanced) -> &Tensor<4>| {
+            Tensor::cat(images.iter().map(|image| part(image).clone()).collect(), 0)
+        };
+        Ok(Enhanced {
+            illumination: cat(|image| &image.illumination),
+            reflectance: cat(|image| &image.reflectance),
+        })
+    }
+
+    fn one(&self, image: Tensor<4>) -> Result<Enhanced> {
+        let noise = match self.denoise.factor() {
+            0.0 => 0.0,
+            factor => factor * tensor_noise(&image)?,
+        };
+        let rendering = |tone: Tone| Rendering { noise, ..tone.rendering(self.color) };
+        let luminance = match self.exposure {
+            Exposure::Full => return Ok(self.render(image, rendering(Tone::FULL))),
+            Exposure::Manual(tone) => return Ok(self.render(image, rendering(tone))),
+            Exposure::Auto { luminance } => luminance,
+        };
         let full = self.render(image.clone(), Rendering::FULL);
         let sample = self.sample_tensors(&image, &full.illumination)?;
-        let rendering = Tone::find(&sample, luminance, self.color).rendering(self.color);
+        let rendering = rendering(Tone::find(&sample, luminance, self.color));
         if rendering == Rendering::FULL {
             return Ok(full);
         }
@@ -454,8 +519,9 @@ impl Enhancer {
     /// As [`forward`](Self::forward) with [`Exposure::Manual`], in Burn's tensor functions: the reference
     /// that tests compare the kernels with.
     #[doc(hidden)]
-    pub fn forward_plain(&self, image: Tensor<4>, tone: Tone) -> Enhanced {
-        let [illumination, reflectance] = self.render_plain(image, tone.rendering(self.color));
+    pub fn forward_plain(&self, image: Tensor<4>, tone: Tone, noise: f32) -> Enhanced {
+        let rendering = Rendering { noise, ..tone.rendering(self.color) };
+        let [illumination, reflectance] = self.render_plain(image, rendering);
         Enhanced { illumination, reflectance }
     }
 }
@@ -473,6 +539,21 @@ fn gather(image: &Tensor<4>, illumination: &Tensor<4>, places: &[usize]) -> Resu
     let count = places.len();
     let pixel = |values: &[f32], at: usize| [0, 1, 2].map(|channel| values[channel * count + at]);
     Ok((0..count).map(|at| [pixel(&image, at), pixel(&illumination, at)]).collect())
+}
+
+/// The noise of one image, `[1, 3, height, width]`.
+fn tensor_noise(image: &Tensor<4>) -> Result<f32> {
+    let [_, _, height, width] = image.dims();
+    let rows = |[top, left]: [usize; 2]| {
+        (top..top + BLOCK[0]).flat_map(move |y| (left..left + BLOCK[1]).map(move |x| y * width + x))
+    };
+    let places: Vec<usize> = noise::blocks([height, width]).into_iter().flat_map(rows).collect();
+    if places.is_empty() {
+        return Ok(0.0);
+    }
+    let pixels: Vec<[f32; 3]> =
+        gather(image, image, &places)?.into_iter().map(|[pixel, _]| pixel).collect();
+    Ok(noise::noise(pixels.chunks_exact(BLOCK[0] * BLOCK[1])))
 }
 
 /// The values of a tensor.
@@ -506,6 +587,33 @@ mod tests {
         let dark = image::RgbImage::from_fn(9, 5, |x, y| image::Rgb([x as u8, y as u8 * 9, 200]));
         let bright = enhancer().enhance(&dark.clone().into()).unwrap().into_rgb8();
         assert!(dark.iter().zip(bright.iter()).all(|(dark, bright)| dark <= bright));
+    }
+
+    #[test]
+    fn the_noise_filter_of_kernel_and_tensors_is_the_same() {
+        let rendering =
+            Rendering { noise: 0.01, ..Tone { strength: 1.0, gamma: 1.5 }.rendering(Color::Kept) };
+        for [height, width] in [[1, 1], [2, 3], [5, 4], [33, 70], [140, 37], [70, 2100]] {
+            let enhancer = enhancer();
+            let values: Vec<f32> = dark(width, 3 * height, 7)
+                .iter()
+                .take((3 * height * width) as usize)
+                .map(|value| f32::from(*value) / 600.0)
+                .collect();
+            let shape = [1, 3, height as usize, width as usize];
+            let image = Tensor::from_data(TensorData::new(values, shape), &enhancer.device);
+            let fast = enhancer.render(image.clone(), rendering);
+            let [illumination, reflectance] = enhancer.render_plain(image.clone(), rendering);
+            let apart = |a: Tensor<4>, b: Tensor<4>| (a - b).abs().max().into_scalar::<f32>();
+            assert!(apart(fast.illumination, illumination) < 1e-5);
+            let filtered = fast.reflectance;
+            let apart = apart(filtered.clone(), reflectance);
+            assert!(apart < 1e-3, "{width}×{height}: {apart}");
+            // The filter does something.
+            let [_, noisy] = enhancer.render_plain(image, Rendering { noise: 0.0, ..rendering });
+            let change = (noisy - filtered).abs().max().into_scalar::<f32>();
+            assert!(height * width < 100 || change > 0.01, "{width}×{height}: {change}");
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum Exposure {
     /// The tone for which the mean luminance of the result is `luminance`, and at most 1 % of the pixels
     /// become clipped: they get a channel of 0.98 or more and had none before.
     ///
+    /// Under a light of one color, the mean of the greatest channel is at most 1.5 times `luminance`, which
+    /// is then not reached.
+    ///
     /// A photograph that is bright enough stays as it is; where a strength below 1 suffices, there is no
     /// curve; where the greatest [`gamma`](Tone::gamma) does not suffice, the result stays darker. The tone
     /// is found from a sample of at most 4096 pixels spread over the photograph, so for a large one both

@@ -1,8 +1,10 @@
 //! Enhancement of pictures with a trained estimator.
 
 mod color;
+mod denoise;
 mod enhancer;
 mod exposure;
+mod noise;
 mod sample;
 mod steady;
 mod tiles;
@@ -10,6 +12,7 @@ mod tone;
 mod view;
 
 pub use color::Color;
+pub use denoise::Denoise;
 pub use enhancer::{Enhanced, Enhancer};
 pub use exposure::Exposure;
 pub use steady::{FrameExposure, SteadyExposure};

@@ -51,6 +51,7 @@ impl Tone {
             strength: self.strength,
             exponent: self.gamma.recip(),
             kept: color == Color::Kept,
+            noise: 0.0,
         }
     }
 
@@ -79,8 +80,8 @@ impl Tone {
         let sample: Vec<Lit> = sample.iter().filter(finite).copied().collect();
         // Both the mean luminance and the share of clipped pixels rise with strength and gamma.
         let allowed = |tone: Self| {
-            let [luminance, clipped] = tone.outcome(&sample, color);
-            luminance <= target && clipped <= MOST_CLIPPED
+            let [luminance, greatest, clipped] = tone.outcome(&sample, color);
+            luminance <= target && greatest <= MOST_COLORED * target && clipped <= MOST_CLIPPED
         };
         let most = |tone: &dyn Fn(f32) -> Self| {
             // Ten halvings: to within a thousandth, which is not visible.
@@ -102,18 +103,20 @@ impl Tone {
         if allowed(curve(1.0)) { curve(1.0) } else { most(&curve) }
     }
 
-    /// The mean luminance, and the share of pixels that become clipped.
-    fn outcome(self, sample: &[Lit], color: Color) -> [f32; 2] {
+    /// The means of the luminance and of the greatest channel, and the share of pixels that become clipped.
+    fn outcome(self, sample: &[Lit], color: Color) -> [f32; 3] {
         let rendering = self.rendering(color);
-        let (mut mean, mut clipped) = (0.0, 0.0);
+        let [mut mean, mut colored, mut clipped] = [0.0; 3];
         for lit @ [pixel, _] in sample {
             let bright = rendering.pixel(*lit);
             mean += luminance(bright);
-            let is_clipped = |[r, g, b]: [f32; 3]| r.max(g).max(b) >= CLIPPING_THRESHOLD;
+            let greatest = |[r, g, b]: [f32; 3]| r.max(g).max(b);
+            colored += greatest(bright);
+            let is_clipped = |pixel| greatest(pixel) >= CLIPPING_THRESHOLD;
             clipped += f32::from(is_clipped(bright) && !is_clipped(*pixel));
         }
         let count = sample.len().max(1) as f32;
-        [mean / count, clipped / count]
+        [mean, colored, clipped].map(|sum| sum / count)
     }
 }
 
@@ -130,6 +133,10 @@ fn curve_stops() -> f32 {
 /// become so.
 const CLIPPING_THRESHOLD: f32 = metrics::CLIPPING_THRESHOLD as f32;
 const MOST_CLIPPED: f32 = 0.01;
+
+/// The mean of the greatest channel is at most so many times the luminance asked for. Under a light of one
+/// color, such as a red lamp, the luminance would ask for more than that channel can give.
+const MOST_COLORED: f32 = 1.5;
 
 /// The luminance of a pixel.
 pub(super) fn luminance([red, green, blue]: [f32; 3]) -> f32 {
@@ -158,7 +165,7 @@ mod tests {
         assert_eq!(tone.strength, 1.0);
         // 0.2 · (0.22 / 1.02)^(1/γ − 1) = 0.42 at γ = 1.94.
         assert!((1.93..1.95).contains(&tone.gamma), "{tone:?}");
-        let [luminance, _] = tone.outcome(&dark, Color::PerChannel);
+        let [luminance, ..] = tone.outcome(&dark, Color::PerChannel);
         assert!((0.419..=0.42).contains(&luminance), "{luminance}");
     }
 
@@ -167,7 +174,7 @@ mod tests {
         let black = sample(&[0.0; 50], 0.5);
         let tone = find(&black, 0.42);
         assert_eq!(tone.gamma, Tone::MAX_GAMMA);
-        assert_eq!(tone.outcome(&black, Color::Kept), [0.0, 0.0]);
+        assert_eq!(tone.outcome(&black, Color::Kept), [0.0; 3]);
     }
 
     #[test]
@@ -184,11 +191,19 @@ mod tests {
         // One is clipped already and does not count, one may become so, the other two may not.
         levels.extend([0.99, 0.8, 0.5, 0.5]);
         let found = find(&sample(&levels, 0.5), 0.9);
-        let [_, clipped] = found.outcome(&sample(&levels, 0.5), Color::PerChannel);
+        let [.., clipped] = found.outcome(&sample(&levels, 0.5), Color::PerChannel);
         assert!((clipped - 0.01).abs() < 1e-6, "{clipped}");
         // 0.5 / (1 − s·0.5) = 0.98 at s = 0.9796.
         assert!((0.977..0.9797).contains(&found.strength), "{found:?}");
         assert_eq!(found.gamma, 1.0);
+    }
+
+    #[test]
+    fn a_red_light_is_not_driven_to_the_limit() {
+        let red: Vec<Lit> = vec![[[0.3, 0.02, 0.01], [0.6; 3]]; 50];
+        let tone = Tone::find(&red, 0.42, Color::Kept);
+        let [luminance, greatest, _] = tone.outcome(&red, Color::Kept);
+        assert!(luminance < 0.3 && (0.6..=0.63).contains(&greatest), "{luminance} {greatest}");
     }
 
     #[test]

@@ -135,15 +135,37 @@ pub(crate) struct Rendering {
     /// keeps the hue: it takes the greatest and the least channel, and the one between them keeps its place
     /// between them.
     pub(crate) kept: bool,
+    /// The standard deviation of the image's noise in luminance that is filtered out of the result; 0 for
+    /// no filter. See [`plain::denoise`].
+    pub(crate) noise: f32,
 }
 
 impl Rendering {
     /// The published result.
-    pub(crate) const FULL: Self = Self { strength: 1.0, exponent: 1.0, kept: false };
+    pub(crate) const FULL: Self = Self { strength: 1.0, exponent: 1.0, kept: false, noise: 0.0 };
 
     /// Added to a value before it is raised to a power, so that the curve's slope is bounded: black
     /// stays black, and what noise is in it stays dark.
     pub(crate) const TOE: f32 = 0.02;
+
+    /// How many pixels the noise filter sees to each side: it averages twice over windows of 5×5.
+    pub(crate) const FILTER_REACH: usize = 4;
+
+    /// The filter takes fluctuations for noise that are less than so many standard deviations, in
+    /// luminance.
+    pub(crate) const DEVIATIONS: f32 = 2.0;
+
+    /// In color, noise is 1.5 times as strong as in luminance where the channels' noises are independent,
+    /// and twice as unwelcome. This is the square of both.
+    pub(crate) const COLOR_FACTOR: f32 = 9.0;
+
+    /// The least variance that the filter divides by, far less than that of one of 255 levels.
+    pub(crate) const LEAST_VARIANCE: f32 = 1e-6;
+
+    /// Whether the noise filter follows.
+    pub(crate) fn has_filter(self) -> bool {
+        self.noise > 0.0
+    }
 
     /// Whether a curve follows the division.
     pub(crate) fn has_curve(self) -> bool {

@@ -2,9 +2,10 @@
 //! are tested against.
 
 use super::{Rendering, Weighting};
+use crate::metrics::LUMINANCE;
 use burn::tensor::activation::relu;
-use burn::tensor::module::{batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{avg_pool2d, batch_norm_train, conv2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
 use burn::tensor::{Tensor, TensorData};
 
 /// The illumination that an image is divided by, and the result: [`Rendering::pixel`] for whole images.
@@ -22,23 +23,75 @@ pub(crate) fn render(
         1.0 => illumination,
         strength => illumination * strength + (1.0 - strength),
     };
-    let bright = (image / illumination.clone()).clamp(0.0, 1.0);
+    let bright = (image.clone() / illumination.clone()).clamp(0.0, 1.0);
+    let bright = toned(bright, rendering);
+    match rendering.has_filter() {
+        true => [illumination, denoise(image, bright, rendering.noise)],
+        false => [illumination, bright],
+    }
+}
+
+/// The curve of a [`Rendering`].
+fn toned(bright: Tensor<4>, rendering: Rendering) -> Tensor<4> {
     if !rendering.has_curve() {
-        return [illumination, bright];
+        return bright;
     }
     let curve = |value: Tensor<4>| {
         let base = (value.clone() + Rendering::TOE) / (1.0 + Rendering::TOE);
         value * base.powf_scalar(rendering.power())
     };
     if !rendering.kept {
-        return [illumination, curve(bright)];
+        return curve(bright);
     }
     // The greatest and the least channel; the one between them keeps its place between them.
     let (least, most) = (bright.clone().min_dim(1), bright.clone().max_dim(1));
     let low = curve(least.clone());
     let span = (most.clone() - least.clone()).clamp_min(f32::MIN_POSITIVE);
     let slope = (curve(most) - low.clone()) / span;
-    [illumination, low + slope * (bright - least)]
+    low + slope * (bright - least)
+}
+
+/// A guided filter (He et al., 2013) of radius 2, for the luminance and for the two color differences
+/// red − luminance and blue − luminance, each its own guide.
+///
+/// Fluctuations of a variance below `ε` are averaged away. `ε` follows the noise that the pixel has: that
+/// of the dark image, times what it was amplified by. Where nothing was amplified `ε` is 0, and the filter
+/// the identity.
+///
+/// # Shapes
+/// - `dark`, `bright`, output: `[batch, 3, height, width]`
+pub(crate) fn denoise(dark: Tensor<4>, bright: Tensor<4>, noise: f32) -> Tensor<4> {
+    let [red, green, blue] = LUMINANCE;
+    let planes = |image: Tensor<4>| -> [Tensor<4>; 3] {
+        image.split(1, 1).try_into().expect("an image has three channels")
+    };
+    let luminance = |[r, g, b]: [Tensor<4>; 3]| r * red + g * green + b * blue;
+    let dark = luminance(planes(dark));
+    let [r, g, b] = planes(bright);
+    let luma = luminance([r.clone(), g, b.clone()]);
+    let epsilon = {
+        let seen = Rendering::DEVIATIONS * noise;
+        let gain = (luma.clone() / dark.clamp_min(seen)).clamp_min(1.0);
+        (gain.square() - 1.0) * (seen * seen)
+    };
+    let colors = epsilon.clone() * Rendering::COLOR_FACTOR;
+    let reds = guided(r - luma.clone(), colors.clone());
+    let blues = guided(b - luma.clone(), colors);
+    let luma = guided(luma, epsilon);
+    let greens = reds.clone() * (-red / green) + blues.clone() * (-blue / green);
+    let channels = [reds, greens, blues].map(|difference| difference + luma.clone());
+    Tensor::cat(channels.to_vec(), 1).clamp(0.0, 1.0)
+}
+
+/// A plane filtered with itself as the guide.
+fn guided(plane: Tensor<4>, epsilon: Tensor<4>) -> Tensor<4> {
+    let options = AvgPoolOptions::new([5, 5]).with_stride([1, 1]).with_padding([2, 2]);
+    let mean = |plane| avg_pool2d(plane, options.clone().with_count_include_pad(false));
+    let average = mean(plane.clone());
+    let variance = (mean(plane.clone().square()) - average.clone().square()).clamp_min(0.0);
+    let slope = variance.clone() / (variance + epsilon + Rendering::LEAST_VARIANCE);
+    let shift = average.clone() - slope.clone() * average;
+    mean(slope) * plane + mean(shift)
 }
 
 /// See [`functions::conv3x3`](super::functions::conv3x3).

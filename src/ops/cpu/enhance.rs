@@ -6,16 +6,15 @@
 //! for another, and what comes out does not depend on where the bands are.
 
 use super::conv::Kernel;
+use super::denoise::Denoiser;
 use super::rows::{LEFT, Ring, pitch};
-use super::simd::{arch, exp, ln, load, store};
+use super::simd::{V, arch, exp, ln, load, store};
 use crate::ops::{Rendering, Weights};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Vectors that are computed together.
-const V: usize = 3;
 /// Output channels that are computed together.
 const G: usize = 3;
 /// Columns that are computed together, which bounds the working memory of a thread.
@@ -118,6 +117,7 @@ struct Scratch {
     features: Vec<Ring>,
     /// The last layer's results: illumination, reflectance.
     results: [Ring; 2],
+    denoiser: Denoiser,
 }
 
 struct Walk<'a, B> {
@@ -149,23 +149,30 @@ impl<B: Band> Walk<'_, B> {
     fn strip<S: Simd>(&mut self, simd: S, columns: Range<usize>) {
         let Self { network, size: [height, width], rendering, rows, band, scratch, .. } = self;
         let (network, height, layers) = (*network, *height, network.reach());
-        // With the columns that the network sees beside the strip.
-        let outer = columns.start.saturating_sub(layers)..(columns.end + layers).min(*width);
+        // The noise filter's result is so many rows above the last layer's.
+        let filter = if rendering.has_filter() { Rendering::FILTER_REACH } else { 0 };
+        let reach = layers + filter;
+        // With the columns that network and filter see beside the strip.
+        let outer = columns.start.saturating_sub(reach)..(columns.end + reach).min(*width);
         let inner = columns.start - outer.start..columns.end - outer.start;
         let pitch = pitch(outer.len(), V * S::F32_LANES);
-        scratch.reset(network, pitch);
+        scratch.reset(network, pitch, filter);
+        if filter > 0 {
+            scratch.denoiser.reset(pitch, &outer, *width);
+        }
 
-        let first = rows.start.saturating_sub(layers);
-        for step in first..rows.end + layers {
-            if step < (rows.end + layers).min(height) {
+        // The rows that are needed up to so many above and below the band.
+        let around =
+            |margin: usize| rows.start.saturating_sub(margin)..(rows.end + margin).min(height);
+        let first = rows.start.saturating_sub(reach);
+        for step in first..rows.end + reach {
+            if around(reach).contains(&step) {
                 let planes = thirds(scratch.image.row_mut(step), pitch);
                 let [r, g, b] = planes.map(|plane| &mut plane[LEFT..LEFT + outer.len()]);
                 band.load(step, outer.clone(), [r, g, b]);
             }
             for layer in 1..=layers {
-                // The rows that the next layers need.
-                let margin = layers - layer;
-                let needed = rows.start.saturating_sub(margin)..(rows.end + margin).min(height);
+                let needed = around(reach - layer);
                 let Some(y) = step.checked_sub(layer).filter(|y| needed.contains(y)) else {
                     continue;
                 };
@@ -182,7 +189,7 @@ impl<B: Band> Walk<'_, B> {
                 } else {
                     let image = scratch.image.row(y);
                     let [illumination, reflectance] = &mut scratch.results;
-                    let targets = [illumination.row_mut(0), reflectance.row_mut(0)];
+                    let targets = [illumination.row_mut(y), reflectance.row_mut(y)];
                     let result_row = match (rendering.kept, rendering.has_curve()) {
                         (false, false) => result_row::<S, B, false, false>,
                         (false, true) => result_row::<S, B, false, true>,
@@ -191,19 +198,36 @@ impl<B: Band> Walk<'_, B> {
                     };
                     let kernel = (&network.output, *rendering);
                     result_row(simd, kernel, source, image, targets, pitch, outer.len());
-                    let [i, r] = [illumination, reflectance].map(|result| {
-                        let result = result.row(0);
-                        [0, 1, 2].map(|c| &result[c * pitch + LEFT..][inner.clone()])
-                    });
-                    band.store(y, columns.clone(), i, r);
+                    let (illumination, reflectance) = (illumination.row(y), reflectance.row(y));
+                    if filter == 0 {
+                        let parts = |row| parts(row, pitch, &inner);
+                        band.store(y, columns.clone(), parts(illumination), parts(reflectance));
+                    } else {
+                        let (denoiser, noise) = (&mut scratch.denoiser, rendering.noise);
+                        denoiser.put(simd, y, [image, reflectance], noise, pitch, outer.len());
+                    }
                 }
+            }
+            let above = |rows: usize| step.checked_sub(layers + rows);
+            if filter > 0
+                && let Some(y) = above(filter / 2).filter(|y| around(filter / 2).contains(y))
+            {
+                scratch.denoiser.model(simd, y, height, pitch, outer.len());
+            }
+            if filter > 0
+                && let Some(y) = above(filter).filter(|y| rows.contains(y))
+            {
+                let result = scratch.denoiser.row(simd, y, height, pitch, outer.len());
+                let parts = |row| parts(row, pitch, &inner);
+                let illumination = scratch.results[0].row(y);
+                band.store(y, columns.clone(), parts(illumination), parts(result));
             }
         }
     }
 }
 
 impl Scratch {
-    fn reset(&mut self, network: &PackedEstimator, pitch: usize) {
+    fn reset(&mut self, network: &PackedEstimator, pitch: usize, filter: usize) {
         let layers = network.reach();
         let channels = network.input.groups() * G;
         // The last layer divides the row that was loaded `layers` steps ago.
@@ -213,9 +237,15 @@ impl Scratch {
             features.reset(3, channels, pitch);
         }
         for results in &mut self.results {
-            results.reset(1, 3, pitch);
+            results.reset(filter + 1, 3, pitch);
         }
     }
+}
+
+/// Some columns of the three planes of a row.
+#[inline(always)]
+fn parts<'a>(row: &'a [f32], pitch: usize, columns: &Range<usize>) -> [&'a [f32]; 3] {
+    [0, 1, 2].map(|c| &row[c * pitch + LEFT..][columns.clone()])
 }
 
 /// The three planes of a row.

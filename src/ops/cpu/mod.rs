@@ -7,6 +7,7 @@
 mod conv;
 #[cfg(feature = "train")]
 pub(super) mod conv3x3;
+mod denoise;
 mod enhance;
 #[cfg(feature = "train")]
 pub(super) mod images;

@@ -4,6 +4,9 @@
 use pulp::{Arch, Simd};
 use std::sync::OnceLock;
 
+/// Vectors that inference computes together.
+pub(crate) const V: usize = 3;
+
 /// The instruction set that the kernels run on: the best that the processor has, or the one that
 /// the environment variable `SCI_SIMD` names, for measurements (`plain`, `avx2`).
 pub(crate) fn arch() -> Arch {
