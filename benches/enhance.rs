@@ -1,5 +1,7 @@
-//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`), what the
-//! automatic exposure adds to that (`enhance/tone/<width>x<height>`), and tensors
+//! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`), with the
+//! automatic exposure, its tone curve and kept colors (`enhance/auto/<width>x<height>`), with the noise
+//! filter as well (`enhance/denoise/<width>x<height>`), the search for the tone alone
+//! (`enhance/tone/<width>x<height>`), and tensors
 //! (`enhance/tensor/<backend>/<width>x<height>`); with `/threads-1` on a single thread.
 
 mod common;
@@ -8,7 +10,7 @@ use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::Rgb;
 use sci_burn::model::IlluminationEstimatorConfig;
-use sci_burn::{Enhancer, Exposure, Frame, FrameMut, device_names, open_device};
+use sci_burn::{Color, Enhancer, Exposure, Frame, FrameMut, device_names, open_device};
 
 const SIZES: [(usize, usize); 4] = [(600, 400), (1920, 1080), (3840, 2160), (11600, 8640)];
 
@@ -18,9 +20,26 @@ fn enhancer(device: &str) -> Option<Enhancer> {
     Some(Enhancer::new(estimator, &device))
 }
 
-fn bytes(criterion: &mut Criterion) {
-    let Some(enhancer) = enhancer("cpu") else { return };
-    let mut group = criterion.benchmark_group("enhance/rgb8");
+fn rgb8(criterion: &mut Criterion) {
+    bytes(criterion, "rgb8", |enhancer| enhancer);
+}
+
+/// So bright that a curve is needed.
+const CURVED: Exposure = Exposure::Auto { luminance: 0.6 };
+
+fn auto(criterion: &mut Criterion) {
+    bytes(criterion, "auto", |enhancer| {
+        enhancer.with_exposure(CURVED).unwrap().with_color(Color::Kept)
+    });
+}
+
+fn denoise(criterion: &mut Criterion) {
+    bytes(criterion, "denoise", |enhancer| enhancer.recommended().with_exposure(CURVED).unwrap());
+}
+
+fn bytes(criterion: &mut Criterion, name: &str, set: fn(Enhancer) -> Enhancer) {
+    let Some(enhancer) = enhancer("cpu").map(set) else { return };
+    let mut group = criterion.benchmark_group(format!("enhance/{name}"));
     group.sample_size(20);
     for (width, height) in SIZES {
         let dark: Vec<u8> = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
@@ -69,5 +88,5 @@ fn tensors(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bytes, tone, tensors);
+criterion_group!(benches, rgb8, auto, denoise, tone, tensors);
 criterion_main!(benches);

@@ -13,8 +13,8 @@ use common::{Failure, Result, complain, escaped, guarded, shown};
 use indicatif::ProgressBar;
 use sci_burn::image::RgbImage;
 use sci_burn::metrics::{
-    clipped_share, color_cast, entropy, lightness_order_error, mean_luminance,
-    measure_of_enhancement, psnr, ssim,
+    chromaticity_shift, clipped_share, color_cast, entropy, lightness_order_error, mean_chroma,
+    mean_luminance, measure_of_enhancement, psnr, psnr_gt_mean, ssim,
 };
 use sci_burn::photo::find_photos_except;
 use sci_burn::{Enhancer, Exposure, Preset, open_device};
@@ -146,19 +146,22 @@ impl Pictures<'_> {
 /// A metric: its name, its decimals in the table, and its function.
 type Column = (&'static str, usize, fn(&Pictures) -> sci_burn::Result<f64>);
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 11] = [
     ("PSNR", 2, |pictures| psnr(pictures.bright, pictures.truth())),
+    ("GT-mean", 2, |pictures| psnr_gt_mean(pictures.bright, pictures.truth())),
     ("SSIM", 4, |pictures| ssim(pictures.bright, pictures.truth())),
     ("LOE", 1, |pictures| lightness_order_error(pictures.bright, pictures.dark)),
     ("entropy", 3, |pictures| Ok(entropy(pictures.bright))),
     ("EME", 2, |pictures| Ok(measure_of_enhancement(pictures.bright))),
     ("luminance", 3, |pictures| Ok(mean_luminance(pictures.bright))),
     ("clipped", 4, |pictures| Ok(clipped_share(pictures.bright))),
+    ("chroma", 1, |pictures| Ok(mean_chroma(pictures.bright))),
     ("color cast", 3, |pictures| color_cast(pictures.bright, pictures.dark)),
+    ("color shift", 2, |pictures| chromaticity_shift(pictures.bright, pictures.dark)),
 ];
 
 /// The number of columns, the first ones, that need the ground truth.
-const WITH_TRUTH: usize = 2;
+const WITH_TRUTH: usize = 3;
 
 /// A dark photograph in, a brighter one out.
 type Method = Box<dyn Fn(&RgbImage) -> Result<RgbImage>>;

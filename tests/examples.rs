@@ -4,7 +4,7 @@
 mod common;
 
 use sci_burn::image::{DynamicImage, Rgb, RgbImage};
-use sci_burn::metrics::{mean_luminance, psnr, ssim};
+use sci_burn::metrics::{mean_luminance, psnr, psnr_gt_mean, ssim};
 use sci_burn::{Enhancer, Preset, open_device, open_photo};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -59,8 +59,19 @@ fn evaluate_measures_what_the_metrics_measure() {
     let error = text(&output.stderr);
     assert!(error.contains("broken.png") && error.lines().count() == 1, "{error}");
 
-    const COLUMNS: [&str; 8] =
-        ["PSNR", "SSIM", "LOE", "entropy", "EME", "luminance", "clipped", "color cast"];
+    const COLUMNS: [&str; 11] = [
+        "PSNR",
+        "GT-mean",
+        "SSIM",
+        "LOE",
+        "entropy",
+        "EME",
+        "luminance",
+        "clipped",
+        "chroma",
+        "color cast",
+        "color shift",
+    ];
     const METHODS: [&str; 5] = ["input", "gamma", "CLAHE", "Retinex", "SCI easy"];
     let mut table = csv::Reader::from_path(&csv).unwrap();
     let header = table.headers().unwrap().clone();
@@ -79,11 +90,13 @@ fn evaluate_measures_what_the_metrics_measure() {
         for (row, picture) in [(&rows[0], &input), (&rows[4], &bright)] {
             let expected = [psnr(picture, &clean).unwrap(), ssim(picture, &clean).unwrap()];
             let expected = [expected[0], expected[1], mean_luminance(picture)];
-            let found = [2, 3, 7].map(|column| row[column].parse::<f64>().unwrap());
+            let found = [2, 4, 8].map(|column| row[column].parse::<f64>().unwrap());
             assert_eq!(found, expected, "{row:?}");
         }
         // The input compared with itself: its order of lightness and its colors are kept.
-        assert_eq!([4, 9].map(|column| rows[0][column].parse::<f64>().unwrap()), [0.0, 0.0]);
+        assert_eq!([5, 11, 12].map(|column| rows[0][column].parse::<f64>().unwrap()), [0.0; 3]);
+        let scaled = psnr_gt_mean(&bright, &clean).unwrap();
+        assert_eq!(rows[4][3].parse::<f64>().unwrap(), scaled);
     }
 
     let file: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
@@ -122,7 +135,10 @@ fn evaluate_without_ground_truth_has_no_columns_for_it() {
     let output = run("evaluate", [photo.as_os_str(), "--csv".as_ref(), csv.as_os_str()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let header = std::fs::read_to_string(csv).unwrap().lines().next().unwrap().to_owned();
-    assert_eq!(header, "photograph,method,LOE,entropy,EME,luminance,clipped,color cast");
+    assert_eq!(
+        header,
+        "photograph,method,LOE,entropy,EME,luminance,clipped,chroma,color cast,color shift"
+    );
     let printed = text(&output.stdout);
     let methods: Vec<_> = ["input", "SCI easy", "SCI medium", "SCI difficult"].into();
     for (line, method) in printed.lines().skip(1).zip(&methods) {

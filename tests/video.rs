@@ -108,7 +108,7 @@ fn the_exposure_does_not_flicker_with_a_light() {
 #[test]
 fn the_published_exposure_is_that_of_single_pictures() {
     let enhancer = sci_burn::Enhancer::from_preset(
-        sci_burn::Preset::Medium,
+        sci_burn::Preset::default(),
         &sci_burn::open_device("cpu").unwrap(),
     );
     let dark = frame(60.0);

@@ -2,12 +2,13 @@
 //!
 //! | measure | compared with | better is |
 //! |---|---|---|
-//! | [`psnr`], [`ssim`] | the ground truth | higher |
-//! | [`lightness_order_error`], [`color_cast`] | the dark picture | lower |
+//! | [`psnr`], [`psnr_gt_mean`], [`ssim`] | the ground truth | higher |
+//! | [`lightness_order_error`], [`color_cast`], [`chromaticity_shift`] | the dark picture | lower |
 //! | [`entropy`], [`measure_of_enhancement`] | nothing | higher, unless it is noise |
-//! | [`mean_luminance`] | nothing | a matter of taste |
+//! | [`mean_luminance`], [`mean_chroma`] | nothing | a matter of taste |
 //! | [`clipped_share`] | nothing | lower |
 
+mod chroma;
 mod contrast;
 mod exposure;
 mod likeness;
@@ -15,12 +16,13 @@ mod luminance;
 mod order;
 mod size;
 
+pub use chroma::{chromaticity_shift, mean_chroma};
 pub use contrast::{entropy, measure_of_enhancement};
 pub(crate) use exposure::CLIPPING_THRESHOLD;
 #[cfg(feature = "train")]
 pub(crate) use exposure::color_shift;
 pub use exposure::{clipped_share, color_cast, mean_luminance};
-pub use likeness::{psnr, ssim};
+pub use likeness::{psnr, psnr_gt_mean, ssim};
 pub(crate) use luminance::LUMINANCE;
 pub use order::lightness_order_error;
 
@@ -76,10 +78,12 @@ mod tests {
     fn pictures_of_different_sizes_are_not_compared() {
         let (picture, other) = (RgbImage::new(20, 30), RgbImage::new(30, 20));
         let message = |error: Error| error.to_string();
-        for error in [psnr(&picture, &other), ssim(&picture, &other)].map(Result::unwrap_err) {
+        let with_truth = [psnr, psnr_gt_mean, ssim].map(|measure| measure(&picture, &other));
+        for error in with_truth.map(Result::unwrap_err) {
             assert_eq!(message(error), "argument `truth`: is 30×20, the picture 20×30");
         }
-        for error in [lightness_order_error(&picture, &other), color_cast(&picture, &other)] {
+        let with_dark = [lightness_order_error, color_cast, chromaticity_shift];
+        for error in with_dark.map(|measure| measure(&picture, &other)) {
             let expected = "argument `dark`: is 30×20, the picture 20×30";
             assert_eq!(message(error.unwrap_err()), expected);
         }
@@ -90,8 +94,11 @@ mod tests {
         let empty = RgbImage::new(0, 4);
         assert_eq!(psnr(&empty, &empty).unwrap(), f64::INFINITY);
         assert!(ssim(&empty, &empty).is_err());
-        let measures = [entropy, measure_of_enhancement, mean_luminance, clipped_share];
-        assert_eq!(measures.map(|measure| measure(&empty)), [0.0; 4]);
+        let measures =
+            [entropy, measure_of_enhancement, mean_luminance, clipped_share, mean_chroma];
+        assert_eq!(measures.map(|measure| measure(&empty)), [0.0; 5]);
+        assert_eq!(psnr_gt_mean(&empty, &empty).unwrap(), f64::INFINITY);
+        assert_eq!(chromaticity_shift(&empty, &empty).unwrap(), 0.0);
         assert_eq!(lightness_order_error(&empty, &empty).unwrap(), 0.0);
         assert_eq!(color_cast(&empty, &empty).unwrap(), 0.0);
     }
