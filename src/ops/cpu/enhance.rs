@@ -190,14 +190,24 @@ impl<B: Band> Walk<'_, B> {
                     let image = scratch.image.row(y);
                     let [illumination, reflectance] = &mut scratch.results;
                     let targets = [illumination.row_mut(y), reflectance.row_mut(y)];
-                    let result_row = match (rendering.kept, rendering.has_curve()) {
-                        (false, false) => result_row::<S, B, false, false>,
-                        (false, true) => result_row::<S, B, false, true>,
-                        (true, false) => result_row::<S, B, true, false>,
-                        (true, true) => result_row::<S, B, true, true>,
-                    };
                     let kernel = (&network.output, *rendering);
-                    result_row(simd, kernel, source, image, targets, pitch, outer.len());
+                    let width = outer.len();
+                    // Direct calls: through a pointer nothing would be inlined, and vector
+                    // instructions would become calls.
+                    match (rendering.kept, rendering.has_curve()) {
+                        (false, false) => result_row::<S, B, false, false>(
+                            simd, kernel, source, image, targets, pitch, width,
+                        ),
+                        (false, true) => result_row::<S, B, false, true>(
+                            simd, kernel, source, image, targets, pitch, width,
+                        ),
+                        (true, false) => result_row::<S, B, true, false>(
+                            simd, kernel, source, image, targets, pitch, width,
+                        ),
+                        (true, true) => result_row::<S, B, true, true>(
+                            simd, kernel, source, image, targets, pitch, width,
+                        ),
+                    }
                     let (illumination, reflectance) = (illumination.row(y), reflectance.row(y));
                     if filter == 0 {
                         let parts = |row| parts(row, pitch, &inner);
