@@ -101,8 +101,11 @@ impl Denoiser {
         for channel in 0..3 {
             for x in (0..width).step_by(V * S::F32_LANES) {
                 let at = channel * pitch + LEFT + x;
-                let values = rows.map(|row| load::<S, V>(row, at));
-                let squares = values.map(|row| row.map(|value| simd.mul_f32s(value, value)));
+                let values = down::<S>(rows, at);
+                let mut squares = values;
+                for value in squares.as_flattened_mut() {
+                    *value = simd.mul_f32s(*value, *value);
+                }
                 store::<S, V>(sums, at, total(simd, values));
                 store::<S, V>(sums, at + 3 * pitch, total(simd, squares));
             }
@@ -155,7 +158,7 @@ impl Denoiser {
         for channel in 0..6 {
             for x in (0..width).step_by(V * S::F32_LANES) {
                 let at = channel * pitch + LEFT + x;
-                let values = rows.map(|row| load::<S, V>(row, at));
+                let values = down::<S>(rows, at);
                 store::<S, V>(sums, at, total(simd, values));
             }
         }
@@ -212,16 +215,32 @@ fn window(ring: &Ring, y: usize, height: usize) -> [&[f32]; 5] {
 
 #[inline(always)]
 fn total<S: Simd>(simd: S, [a, b, c, d, e]: [[S::f32s; V]; 5]) -> [S::f32s; V] {
-    std::array::from_fn(|v| {
+    let mut sum = c;
+    for v in 0..V {
         let outer = simd.add_f32s(simd.add_f32s(a[v], e[v]), simd.add_f32s(b[v], d[v]));
-        simd.add_f32s(outer, c[v])
-    })
+        sum[v] = simd.add_f32s(outer, c[v]);
+    }
+    sum
+}
+
+/// The values of five rows.
+#[inline(always)]
+fn down<S: Simd>(rows: [&[f32]; 5], at: usize) -> [[S::f32s; V]; 5] {
+    let mut values = [load::<S, V>(rows[0], at); 5];
+    for (value, row) in values.iter_mut().zip(rows) {
+        *value = load::<S, V>(row, at);
+    }
+    values
 }
 
 /// Sums over five columns.
 #[inline(always)]
 fn across<S: Simd>(simd: S, row: &[f32], at: usize) -> [S::f32s; V] {
-    total(simd, [0, 1, 2, 3, 4].map(|offset| load::<S, V>(row, at - RADIUS + offset)))
+    let mut columns = [load::<S, V>(row, at); 5];
+    for (offset, column) in columns.iter_mut().enumerate() {
+        *column = load::<S, V>(row, at - RADIUS + offset);
+    }
+    total(simd, columns)
 }
 
 /// Zeros after the rows of all channels, where the last vectors have gone over the edge.

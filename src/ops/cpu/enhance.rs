@@ -319,19 +319,28 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
     for x in (0..width).step_by(V * S::F32_LANES) {
         let sums = kernel.tile::<S, V>(simd, 0, source, pitch, x);
         let at = |channel: usize| channel * pitch + LEFT + x;
-        let image = [0, 1, 2].map(|channel| load::<S, V>(image, at(channel)));
+        let image =
+            [load::<S, V>(image, at(0)), load::<S, V>(image, at(1)), load::<S, V>(image, at(2))];
         let mut light = sums;
         let mut bright = image;
         for v in 0..V {
-            let pixel = image.map(|channel| channel[v]);
-            let decay = sums.map(|channel| exp(simd, simd.neg_f32s(channel[v])));
+            let pixel = [image[0][v], image[1][v], image[2][v]];
+            let mut decay = pixel;
+            for c in 0..3 {
+                decay[c] = exp(simd, simd.neg_f32s(sums[c][v]));
+            }
             let mut result = pixel;
             if KEPT {
-                let full = [0, 1, 2].map(|c| division.illumination(decay[c], pixel[c]));
+                let mut full = pixel;
+                for c in 0..3 {
+                    full[c] = division.illumination(decay[c], pixel[c]);
+                }
                 let shared = division.weaken(greatest(simd, full));
                 let gain = simd.div_f32s(division.one, shared);
-                result = pixel.map(|value| division.clamp(simd.mul_f32s(value, gain)));
-                light.iter_mut().for_each(|light| light[v] = shared);
+                for c in 0..3 {
+                    result[c] = division.clamp(simd.mul_f32s(pixel[c], gain));
+                    light[c][v] = shared;
+                }
             } else {
                 for c in 0..3 {
                     if B::ILLUMINATION {
@@ -346,7 +355,9 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
             if CURVE && KEPT {
                 result = curve.kept(result);
             } else if CURVE {
-                result = result.map(|value| curve.value(value));
+                for value in &mut result {
+                    *value = curve.value(*value);
+                }
             }
             for c in 0..3 {
                 bright[c][v] = result[c];
@@ -478,6 +489,10 @@ impl<S: Simd> Curve<S> {
         let (low, high) = (self.value(least), self.value(most));
         let span = simd.max_f32s(simd.sub_f32s(most, least), self.smallest);
         let slope = simd.div_f32s(simd.sub_f32s(high, low), span);
-        pixel.map(|value| simd.mul_add_e_f32s(slope, simd.sub_f32s(value, least), low))
+        let mut result = pixel;
+        for value in &mut result {
+            *value = simd.mul_add_e_f32s(slope, simd.sub_f32s(*value, least), low);
+        }
+        result
     }
 }
