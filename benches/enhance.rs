@@ -56,8 +56,7 @@ fn bytes(criterion: &mut Criterion, name: &str, set: fn(Enhancer) -> Enhancer) {
 
 fn tone(criterion: &mut Criterion) {
     let Some(enhancer) = enhancer("cpu") else { return };
-    // A luminance between none and all, so that it has to be looked for.
-    let enhancer = enhancer.with_exposure(Exposure::Auto { luminance: 0.25 }).unwrap();
+    let enhancer = enhancer.with_color(Color::Kept).with_exposure(CURVED).unwrap();
     let mut group = criterion.benchmark_group("enhance/tone");
     group.sample_size(20);
     for (width, height) in SIZES {

@@ -14,10 +14,11 @@ pub enum Color {
     /// light's color, and of the things' colors with it: red cloth becomes pale, an orange light yellow.
     #[default]
     PerChannel,
-    /// All three channels are divided by one illumination, the greatest of the three, so that their ratios
-    /// stay, and with them hue and saturation. Since no channel is greater than that illumination, none is
-    /// clipped. The curve of a [`Tone`](super::Tone) keeps the hue as well: it is applied to the greatest
-    /// and the least channel, and the third keeps its place between them.
+    /// All three channels are divided by one illumination, the greatest of the three. Since no channel is
+    /// greater than it, none is clipped. What this and the curve of a [`Tone`](super::Tone) make of the
+    /// greatest channel, the other two follow as they would if there had been that much more of the same
+    /// light: the encoding of sRGB is taken into account, by which the proportions of dark values are
+    /// others than those of bright ones.
     Kept,
 }
 

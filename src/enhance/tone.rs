@@ -1,7 +1,7 @@
 use super::color::Color;
 use crate::error::{Error, Result};
 use crate::metrics::{self, LUMINANCE};
-use crate::ops::{Lit, Rendering};
+use crate::ops::{Lit, Rendering, greatest};
 
 /// How far one picture is brightened: what [`Exposure::Auto`](super::Exposure::Auto) chooses, and what
 /// can be given by hand as [`Exposure::Manual`](super::Exposure::Manual).
@@ -107,13 +107,23 @@ impl Tone {
     fn outcome(self, sample: &[Lit], color: Color) -> [f32; 3] {
         let rendering = self.rendering(color);
         let [mut mean, mut colored, mut clipped] = [0.0; 3];
-        for lit @ [pixel, _] in sample {
-            let bright = rendering.pixel(*lit);
-            mean += luminance(bright);
-            let greatest = |[r, g, b]: [f32; 3]| r.max(g).max(b);
-            colored += greatest(bright);
-            let is_clipped = |pixel| greatest(pixel) >= CLIPPING_THRESHOLD;
-            clipped += f32::from(is_clipped(bright) && !is_clipped(*pixel));
+        for lit @ [pixel, illumination] in sample {
+            let [bright, most] = match color {
+                // The luminance is that of the channels' mean, which is all that is needed.
+                Color::Kept => {
+                    let most = greatest(*pixel);
+                    let [bright, scale] = rendering.exposed(most, greatest(*illumination));
+                    [bright - scale * (most - luminance(*pixel)), bright]
+                }
+                Color::PerChannel => {
+                    let bright = rendering.pixel(*lit);
+                    [luminance(bright), greatest(bright)]
+                }
+            };
+            mean += bright;
+            colored += most;
+            let is_clipped = |value: f32| value >= CLIPPING_THRESHOLD;
+            clipped += f32::from(is_clipped(most) && !is_clipped(greatest(*pixel)));
         }
         let count = sample.len().max(1) as f32;
         [mean, colored, clipped].map(|sum| sum / count)
@@ -212,16 +222,36 @@ mod tests {
     }
 
     #[test]
-    fn kept_colors_keep_their_hue_and_without_a_curve_their_saturation() {
-        let lit = [[0.2, 0.1, 0.05], [0.3, 0.5, 0.2]];
-        let [red, green, blue] = Tone::from_strength(0.9).rendering(Color::Kept).pixel(lit);
-        assert!((red / green - 2.0).abs() < 1e-5 && (green / blue - 2.0).abs() < 1e-5);
-        let tone = Tone { strength: 0.9, gamma: 2.0 };
-        let [r, g, b] = tone.rendering(Color::Kept).pixel(lit);
-        assert!(((g - b) / (r - b) - 1.0 / 3.0).abs() < 1e-5, "{r} {g} {b}");
-        assert!(r > red && b > blue && b / r > 0.25);
-        let gray = tone.rendering(Color::Kept).pixel([[0.1; 3], [0.5; 3]]);
+    fn kept_colors_are_those_of_more_light() {
+        // The light of a value of sRGB.
+        let light = |value: f32| match value <= 0.04045 {
+            true => value / 12.92,
+            false => ((value + 0.055) / 1.055).powf(2.4),
+        };
+        // A dull color and a gray one, dark, and light enough for a curve.
+        for (pixel, tolerance) in [([0.2, 0.17, 0.15], 0.03), ([0.04, 0.035, 0.03], 0.03)] {
+            for tone in [Tone::from_strength(0.9), Tone { strength: 0.9, gamma: 2.0 }] {
+                let bright = tone.rendering(Color::Kept).pixel([pixel, [0.3, 0.5, 0.2]]);
+                assert!(bright[0] > pixel[0] * 1.5);
+                let gains = [0, 1, 2].map(|c| light(bright[c]) / light(pixel[c]));
+                for gain in gains {
+                    assert!(
+                        (gain / gains[0] - 1.0).abs() < tolerance,
+                        "{pixel:?} {tone:?} {gains:?}"
+                    );
+                }
+            }
+        }
+        let tone = Tone { strength: 0.9, gamma: 2.0 }.rendering(Color::Kept);
+        let [red, green, blue] = tone.pixel([[0.2, 0.1, 0.05], [0.3, 0.5, 0.2]]);
+        assert!(((green - blue) / (red - blue) - 1.0 / 3.0).abs() < 1e-5, "{red} {green} {blue}");
+        let gray = tone.pixel([[0.1; 3], [0.5; 3]]);
         assert!(gray.iter().all(|value| (*value - gray[0]).abs() < 1e-6), "{gray:?}");
+        // No light is no light, and a strength of 0 changes nothing.
+        assert_eq!(tone.pixel([[0.0; 3], [0.5; 3]]), [0.0; 3]);
+        let unchanged =
+            Tone::from_strength(0.0).rendering(Color::Kept).pixel([[0.3, 0.2, 0.0], [0.5; 3]]);
+        assert!(unchanged.iter().zip([0.3, 0.2, 0.0]).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 
     #[test]

@@ -131,9 +131,9 @@ pub(crate) struct Rendering {
     pub(crate) strength: f32,
     /// The exponent of the curve that follows the division: `1 / γ`, in `(0, 1]`.
     pub(crate) exponent: f32,
-    /// Whether the three channels of a pixel share one illumination, the greatest of theirs, and the curve
-    /// keeps the hue: it takes the greatest and the least channel, and the one between them keeps its place
-    /// between them.
+    /// Whether the colors stay: the three channels of a pixel share one illumination, the greatest of
+    /// theirs, and the curve takes the greatest channel, which the others follow as if there were more of
+    /// the same light. See [`exposed`](Self::exposed).
     pub(crate) kept: bool,
     /// The standard deviation of the image's noise in luminance that is filtered out of the result; 0 for
     /// no filter. See [`plain::denoise`].
@@ -147,6 +147,11 @@ impl Rendering {
     /// Added to a value before it is raised to a power, so that the curve's slope is bounded: black
     /// stays black, and what noise is in it stays dark.
     pub(crate) const TOE: f32 = 0.02;
+
+    /// sRGB's encoding of light (IEC 61966-2-1): above its dark end, `((v + 0.055) / 1.055)^2.4` is the
+    /// light of a value `v`.
+    pub(crate) const SRGB_SHIFT: f32 = 0.055;
+    pub(crate) const SRGB_EXPONENT: f32 = 2.4;
 
     /// How many pixels the noise filter sees to each side: it averages twice over windows of 5×5.
     pub(crate) const FILTER_REACH: usize = 4;
@@ -177,29 +182,58 @@ impl Rendering {
         self.exponent - 1.0
     }
 
-    /// The curve, for a value in `[0, 1]`.
-    pub(crate) fn curve(self, value: f32) -> f32 {
-        value * ((value + Self::TOE) / (1.0 + Self::TOE)).powf(self.power())
+    /// What the curve multiplies a value in `[0, 1]` by.
+    fn factor(self, value: f32) -> f32 {
+        if !self.has_curve() {
+            return 1.0;
+        }
+        ((value + Self::TOE) / (1.0 + Self::TOE)).powf(self.power())
     }
 
     /// One pixel of the picture.
     pub(crate) fn pixel(self, [pixel, illumination]: Lit) -> [f32; 3] {
-        let greatest = |[r, g, b]: [f32; 3]| r.max(g).max(b);
-        let light = if self.kept { [greatest(illumination); 3] } else { illumination };
-        let divided = |c: usize| pixel[c] / (1.0 - self.strength + self.strength * light[c]);
-        let bright = [0, 1, 2].map(|c| divided(c).min(1.0));
-        if !self.has_curve() {
-            return bright;
+        if self.kept {
+            let most = greatest(pixel);
+            let [bright, scale] = self.exposed(most, greatest(illumination));
+            return pixel.map(|value| (bright - scale * (most - value)).clamp(0.0, 1.0));
         }
-        if !self.kept {
-            return bright.map(|value| self.curve(value));
-        }
-        let [r, g, b] = bright;
-        let (least, most) = (r.min(g).min(b), greatest(bright));
-        let (low, high) = (self.curve(least), self.curve(most));
-        let slope = (high - low) / (most - least).max(f32::MIN_POSITIVE);
-        bright.map(|value| low + slope * (value - least))
+        [0, 1, 2].map(|c| {
+            let bright = (pixel[c] / self.weakened(illumination[c])).min(1.0);
+            bright * self.factor(bright)
+        })
     }
+
+    /// `1 − strength · (1 − illumination)`, which the image is divided by.
+    fn weakened(self, illumination: f32) -> f32 {
+        1.0 - self.strength + self.strength * illumination
+    }
+
+    /// Where the colors are kept: what becomes of the greatest channel of a pixel, and what the distances
+    /// of the others from it are multiplied by.
+    ///
+    /// More light multiplies the light of all channels by the same number. sRGB encodes light with a
+    /// power, whose exponent is less for what is dark, so that the distances of the encoded channels, in
+    /// proportion, shrink by the ratio of the exponents before and after.
+    pub(crate) fn exposed(self, most: f32, illumination: f32) -> [f32; 2] {
+        let gain = self.weakened(illumination).recip();
+        let divided = (most * gain).min(1.0);
+        let factor = self.factor(divided);
+        let bright = divided * factor;
+        let ([light, share], [bright_light, bright_share]) = (exponent(most), exponent(bright));
+        [bright, gain * factor * (light * bright_share) / (share * bright_light)]
+    }
+}
+
+/// Numerator and denominator of the exponent with which the light of sRGB rises near a value:
+/// `2.4·v / (v + 0.055)`, or 1 for dark values (IEC 61966-2-1).
+fn exponent(value: f32) -> [f32; 2] {
+    let sum = value + Rendering::SRGB_SHIFT;
+    [sum.max(Rendering::SRGB_EXPONENT * value), sum]
+}
+
+/// The greatest channel of a pixel.
+pub(crate) fn greatest([red, green, blue]: [f32; 3]) -> f32 {
+    red.max(green).max(blue)
 }
 
 /// How the smoothness loss weighs a pair of pixels by their colors.

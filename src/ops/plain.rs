@@ -17,38 +17,51 @@ pub(crate) fn render(
     illumination: Tensor<4>,
     rendering: Rendering,
 ) -> [Tensor<4>; 2] {
-    let shared = |image: Tensor<4>| image.max_dim(1).repeat_dim(1, 3);
-    let illumination = if rendering.kept { shared(illumination) } else { illumination };
+    let illumination = match rendering.kept {
+        true => illumination.max_dim(1).repeat_dim(1, 3),
+        false => illumination,
+    };
     let illumination = match rendering.strength {
         1.0 => illumination,
         strength => illumination * strength + (1.0 - strength),
     };
-    let bright = (image.clone() / illumination.clone()).clamp(0.0, 1.0);
-    let bright = toned(bright, rendering);
+    let bright = match rendering.kept {
+        true => exposed(image.clone(), illumination.clone(), rendering),
+        false => {
+            let bright = (image.clone() / illumination.clone()).clamp(0.0, 1.0);
+            bright.clone() * factor(bright, rendering)
+        }
+    };
     match rendering.has_filter() {
         true => [illumination, denoise(image, bright, rendering.noise)],
         false => [illumination, bright],
     }
 }
 
-/// The curve of a [`Rendering`].
-fn toned(bright: Tensor<4>, rendering: Rendering) -> Tensor<4> {
-    if !rendering.has_curve() {
-        return bright;
+/// What the curve multiplies values in `[0, 1]` by.
+fn factor(value: Tensor<4>, rendering: Rendering) -> Tensor<4> {
+    match rendering.has_curve() {
+        true => ((value + Rendering::TOE) / (1.0 + Rendering::TOE)).powf_scalar(rendering.power()),
+        false => value.ones_like(),
     }
-    let curve = |value: Tensor<4>| {
-        let base = (value.clone() + Rendering::TOE) / (1.0 + Rendering::TOE);
-        value * base.powf_scalar(rendering.power())
+}
+
+/// [`Rendering::exposed`] for whole images, which the illumination divides.
+fn exposed(image: Tensor<4>, illumination: Tensor<4>, rendering: Rendering) -> Tensor<4> {
+    let most = image.clone().max_dim(1);
+    let gain = illumination.slice_dim(1, 0..1).recip();
+    let divided = (most.clone() * gain.clone()).clamp(0.0, 1.0);
+    let factor = factor(divided.clone(), rendering);
+    let bright = divided * factor.clone();
+    // Numerator and denominator of the exponent of sRGB's light.
+    let exponent = |value: Tensor<4>| {
+        let sum = value.clone() + Rendering::SRGB_SHIFT;
+        (sum.clone().max_pair(value * Rendering::SRGB_EXPONENT), sum)
     };
-    if !rendering.kept {
-        return curve(bright);
-    }
-    // The greatest and the least channel; the one between them keeps its place between them.
-    let (least, most) = (bright.clone().min_dim(1), bright.clone().max_dim(1));
-    let low = curve(least.clone());
-    let span = (most.clone() - least.clone()).clamp_min(f32::MIN_POSITIVE);
-    let slope = (curve(most) - low.clone()) / span;
-    low + slope * (bright - least)
+    let ((light, share), (bright_light, bright_share)) =
+        (exponent(most.clone()), exponent(bright.clone()));
+    let scale = gain * factor * (light * bright_share) / (share * bright_light);
+    (bright - scale * (most - image)).clamp(0.0, 1.0)
 }
 
 /// A guided filter (He et al., 2013) of radius 2, for the luminance and for the two color differences

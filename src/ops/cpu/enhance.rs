@@ -61,7 +61,7 @@ impl PackedEstimator {
     }
 
     /// How many pixels the network sees to each side: one for every convolution.
-    fn reach(&self) -> usize {
+    pub(super) fn reach(&self) -> usize {
         self.blocks + 2
     }
 }
@@ -331,15 +331,13 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
             }
             let mut result = pixel;
             if KEPT {
-                let mut full = pixel;
-                for c in 0..3 {
-                    full[c] = division.illumination(decay[c], pixel[c]);
-                }
-                let shared = division.weaken(greatest(simd, full));
-                let gain = simd.div_f32s(division.one, shared);
-                for c in 0..3 {
-                    result[c] = division.clamp(simd.mul_f32s(pixel[c], gain));
-                    light[c][v] = shared;
+                let gain = division.shared_gain(decay, pixel);
+                result = curve.kept::<CURVE>(pixel, gain);
+                if B::ILLUMINATION {
+                    let shared = simd.div_f32s(division.one, gain);
+                    for light in &mut light {
+                        light[v] = shared;
+                    }
                 }
             } else {
                 for c in 0..3 {
@@ -350,13 +348,10 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
                     } else {
                         result[c] = division.divided(decay[c], pixel[c]);
                     }
-                }
-            }
-            if CURVE && KEPT {
-                result = curve.kept(result);
-            } else if CURVE {
-                for value in &mut result {
-                    *value = curve.value(*value);
+                    if CURVE {
+                        let value = division.clamp(result[c]);
+                        result[c] = simd.mul_f32s(value, curve.factor(value));
+                    }
                 }
             }
             for c in 0..3 {
@@ -388,6 +383,7 @@ struct Division<S: Simd> {
     rest: S::f32s,
     /// The greatest quotient, in multiples of the pixel.
     most: S::f32s,
+    greatest_decay: S::f32s,
 }
 
 impl<S: Simd> Division<S> {
@@ -403,6 +399,7 @@ impl<S: Simd> Division<S> {
             strength: splat(strength),
             rest: splat(rest),
             most: splat((rest + strength * 1e-4).recip()),
+            greatest_decay: splat(1e18),
         }
     }
 
@@ -424,6 +421,31 @@ impl<S: Simd> Division<S> {
     #[inline(always)]
     fn weaken(&self, illumination: S::f32s) -> S::f32s {
         self.simd.mul_add_e_f32s(self.strength, illumination, self.rest)
+    }
+
+    /// What the three channels of a pixel are multiplied by where they share the greatest of their
+    /// illuminations, with one division in place of four: an illumination `1 / (1 + e) + x` is
+    /// `n / d` with `d = 1 + e` and `n = 1 + x·d`, and one over `1 − s + s · n / d` is
+    /// `d / ((1 − s) · d + s · n)`.
+    #[inline(always)]
+    fn shared_gain(&self, decay: [S::f32s; 3], pixel: [S::f32s; 3]) -> S::f32s {
+        let simd = self.simd;
+        let (mut n, mut d) = (self.one, self.one);
+        for c in 0..3 {
+            // Bounded, so that the products below are finite.
+            let down = simd.add_f32s(self.one, simd.min_f32s(decay[c], self.greatest_decay));
+            let up = simd.mul_add_e_f32s(pixel[c], down, self.one);
+            if c == 0 {
+                (n, d) = (up, down);
+            } else {
+                let more = simd.greater_than_f32s(simd.mul_f32s(up, d), simd.mul_f32s(n, down));
+                n = simd.select_f32s(more, up, n);
+                d = simd.select_f32s(more, down, d);
+            }
+        }
+        let weakened = simd.mul_add_e_f32s(self.rest, d, simd.mul_f32s(self.strength, n));
+        let gain = simd.div_f32s(d, weakened);
+        simd.min_f32s(simd.max_f32s(gain, self.one), self.most)
     }
 
     /// The quotient with one division in place of two: with `e = exp(−conv)` and `u = x·(1 + e)`,
@@ -449,8 +471,8 @@ struct Curve<S: Simd> {
     scale: S::f32s,
     shift: S::f32s,
     power: S::f32s,
-    /// The smallest number that is divided by.
-    smallest: S::f32s,
+    srgb_shift: S::f32s,
+    srgb_exponent: S::f32s,
 }
 
 impl<S: Simd> Curve<S> {
@@ -465,34 +487,49 @@ impl<S: Simd> Curve<S> {
             scale: splat(scale),
             shift: splat(Rendering::TOE * scale),
             power: splat(rendering.power()),
-            smallest: splat(f32::MIN_POSITIVE),
+            srgb_shift: splat(Rendering::SRGB_SHIFT),
+            srgb_exponent: splat(Rendering::SRGB_EXPONENT),
         }
     }
 
-    /// [`Rendering::curve`] of a value, which is clamped to `[0, 1]`.
+    /// What the curve multiplies a value in `[0, 1]` by.
     #[inline(always)]
-    fn value(&self, value: S::f32s) -> S::f32s {
+    fn factor(&self, value: S::f32s) -> S::f32s {
         let simd = self.simd;
-        let value = simd.min_f32s(simd.max_f32s(value, self.zero), self.one);
         let base = simd.mul_add_e_f32s(value, self.scale, self.shift);
-        simd.mul_f32s(value, exp(simd, simd.mul_f32s(self.power, ln(simd, base))))
+        exp(simd, simd.mul_f32s(self.power, ln(simd, base)))
     }
 
-    /// The curve for the greatest and the least channel of a pixel in `[0, 1]`; the one between them keeps
-    /// its place between them.
+    /// A pixel with its color kept, from what it is multiplied by before the curve:
+    /// [`Rendering::exposed`].
     #[inline(always)]
-    fn kept(&self, pixel: [S::f32s; 3]) -> [S::f32s; 3] {
+    fn kept<const CURVE: bool>(&self, pixel: [S::f32s; 3], gain: S::f32s) -> [S::f32s; 3] {
         let simd = self.simd;
-        let [red, green, blue] = pixel;
-        let least = simd.min_f32s(simd.min_f32s(red, green), blue);
         let most = greatest(simd, pixel);
-        let (low, high) = (self.value(least), self.value(most));
-        let span = simd.max_f32s(simd.sub_f32s(most, least), self.smallest);
-        let slope = simd.div_f32s(simd.sub_f32s(high, low), span);
+        let divided = self.clamp(simd.mul_f32s(most, gain));
+        let (mut bright, mut gain) = (divided, gain);
+        if CURVE {
+            let factor = self.factor(divided);
+            bright = simd.mul_f32s(divided, factor);
+            gain = simd.mul_f32s(gain, factor);
+        }
+        let share = simd.add_f32s(most, self.srgb_shift);
+        let light = simd.max_f32s(share, simd.mul_f32s(most, self.srgb_exponent));
+        let bright_share = simd.add_f32s(bright, self.srgb_shift);
+        let bright_light = simd.max_f32s(bright_share, simd.mul_f32s(bright, self.srgb_exponent));
+        let shrunk =
+            simd.div_f32s(simd.mul_f32s(light, bright_share), simd.mul_f32s(share, bright_light));
+        let scale = simd.mul_f32s(gain, shrunk);
         let mut result = pixel;
         for value in &mut result {
-            *value = simd.mul_add_e_f32s(slope, simd.sub_f32s(*value, least), low);
+            let distance = simd.sub_f32s(*value, most);
+            *value = self.clamp(simd.mul_add_e_f32s(scale, distance, bright));
         }
         result
+    }
+
+    #[inline(always)]
+    fn clamp(&self, value: S::f32s) -> S::f32s {
+        self.simd.min_f32s(self.simd.max_f32s(value, self.zero), self.one)
     }
 }

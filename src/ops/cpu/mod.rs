@@ -71,9 +71,14 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
 ) -> Vec<Lit> {
     let mut samples: Vec<Vec<Lit>> =
         pieces.iter().map(|piece| vec![Lit::default(); piece.points.len()]).collect();
-    let bands = samples.par_iter_mut().zip(pieces).map(|(found, piece)| {
+    let following = pieces.iter().skip(1).map(Some).chain([None]).collect::<Vec<_>>();
+    let bands = samples.par_iter_mut().zip(pieces).zip(following).map(|((found, piece), next)| {
         let (source, stride) = (source.samples, source.stride);
         let band = Sampled::<P> { source, stride, points: &piece.points, found };
+        // The pieces are far apart: the next one comes from memory while this one is computed.
+        if let Some(next) = next {
+            band.prefetch(next, network.reach(), size);
+        }
         (piece.rows.clone(), piece.columns.clone(), band)
     });
     enhance_bands(network, size, Rendering::FULL, bands);

@@ -2,8 +2,8 @@
 //! planes of a tensor.
 
 use super::enhance::Band;
-use crate::ops::Lit;
 use crate::ops::pixel::EnhancePixel;
+use crate::ops::{Lit, Piece};
 use std::ops::Range;
 
 /// Hints that some samples will be read soon.
@@ -66,6 +66,18 @@ pub(super) struct Sampled<'a, P: EnhancePixel> {
     pub(super) points: &'a [[usize; 2]],
     /// One for each point.
     pub(super) found: &'a mut [Lit],
+}
+
+impl<P: EnhancePixel> Sampled<'_, P> {
+    /// Hints that a piece of an image of `[height, width]` will be read soon, with so many pixels around
+    /// it.
+    pub(super) fn prefetch(&self, piece: &Piece, around: usize, [height, width]: [usize; 2]) {
+        let columns =
+            piece.columns.start.saturating_sub(around)..(piece.columns.end + around).min(width);
+        for y in piece.rows.start.saturating_sub(around)..(piece.rows.end + around).min(height) {
+            prefetch(&self.source[Interleaved::<P>::samples(y, &columns, self.stride)]);
+        }
+    }
 }
 
 impl<P: EnhancePixel> Band for Sampled<'_, P> {
