@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Runs this crate's benches and the other ways to run and train SCI, in one sitting, and writes the
-tables in PERFORMANCE.md.
+"""Runs this crate's benches and the peers, in one sitting, and writes the tables in PERFORMANCE.md.
 
-    pip install numpy torch onnx onnxruntime openvino
-    python benches/peers/compare.py
+    pip install numpy torch onnx onnxruntime openvino opencv-contrib-python-headless
+    python benches/peers/compare.py                   # everything
+    python benches/peers/compare.py --only enhance    # or train: that part's tables, the others stay
 
-Times are medians in milliseconds, all with the same number of threads. The weights are random: only
-time and memory are measured. Takes some ten minutes, most of it the training steps.
+The peers are the other ways to run and train SCI, Zero-DCE, and OpenCV's filters against noise. Times
+are medians in milliseconds, all with the same number of threads; what takes tens of seconds runs once.
+The weights are random: only time and memory are measured. Takes some ten minutes for each part, and 9
+GB of memory for Zero-DCE at 3840x2160.
 """
 import argparse
 import datetime
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -24,6 +27,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = {"600x400": (600, 400), "1920x1080": (1920, 1080), "3840x2160": (3840, 2160)}
+# Runs and warm-ups of what takes seconds.
+FEW = {"600x400": (5, 1), "1920x1080": (3, 1), "3840x2160": (1, 0)}
 
 
 def median_ms(work, runs, warmup=2):
@@ -115,17 +120,76 @@ def networks():
     return Enhance, Cascade, loss
 
 
+def zero_dce():
+    """Zero-DCE (Guo et al., CVPR 2020) in PyTorch, as section 3 of the paper reads."""
+    import torch
+    from torch import nn
+
+    class ZeroDce(nn.Module):
+        def __init__(self):
+            super().__init__()
+            channels = [(3, 32), (32, 32), (32, 32), (32, 32), (64, 32), (64, 32), (64, 24)]
+            self.convs = nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in channels)
+
+        def forward(self, image):
+            features, earlier = image, []
+            for conv in self.convs[:4]:
+                features = torch.relu_(conv(features))
+                earlier.append(features)
+            earlier.pop()
+            # The last three also see the features of the third, the second and the first.
+            for conv in self.convs[4:6]:
+                features = torch.relu_(conv(torch.cat([earlier.pop(), features], 1)))
+            maps = torch.tanh(self.convs[6](torch.cat([earlier.pop(), features], 1)))
+            for curve in maps.split(3, 1):
+                image = image + curve * image * (1 - image)
+            return image
+
+    return ZeroDce
+
+
+def dark(name):
+    """The bytes of a dark picture of a size."""
+    import numpy
+
+    width, height = SIZES[name]
+    return numpy.random.default_rng(0).integers(0, 100, (height, width, 3), dtype=numpy.uint8)
+
+
+def floats(pixels):
+    import torch
+
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
+
+
+def onnx_file(model, image):
+    import torch
+
+    path = os.path.join(tempfile.mkdtemp(), "model.onnx")
+    torch.onnx.export(model, (image,), path, input_names=["image"], dynamo=False)
+    return path
+
+
+def onnx_run(path, image, threads):
+    """What runs a file in ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options)
+    inputs = {"image": image.numpy()}
+    return lambda: session.run(None, inputs)
+
+
 def peer_enhance(name, threads):
     """Milliseconds for each way to enhance a picture of a size."""
-    import numpy
     import torch
 
     torch.set_num_threads(threads)
-    width, height = SIZES[name]
     model = networks()[0]().eval()
-    pixels = numpy.random.default_rng(0).integers(0, 100, (height, width, 3), dtype=numpy.uint8)
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).contiguous()
-    runs = 30 if width < 1000 else 12
+    pixels = dark(name)
+    image = floats(pixels).contiguous()
+    runs = 30 if name == "600x400" else 12
     times = {}
     with torch.no_grad():
         times["eager"] = median_ms(lambda: model(image), runs)
@@ -133,20 +197,12 @@ def peer_enhance(name, threads):
         times["channels-last"] = median_ms(lambda: model(last), runs)
 
         def bytes_to_bytes():
-            floats = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
-            return (model(floats)[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
+            return (model(floats(pixels))[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
 
         times["bytes"] = median_ms(bytes_to_bytes, runs)
 
-    path = os.path.join(tempfile.mkdtemp(), "sci.onnx")
-    torch.onnx.export(model, (image,), path, input_names=["image"], dynamo=False)
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options)
-    floats = image.numpy()
-    times["onnxruntime"] = median_ms(lambda: session.run(None, {"image": floats}), runs)
+    path = onnx_file(model, image)
+    times["onnxruntime"] = median_ms(onnx_run(path, image, threads), runs)
 
     import openvino
     from openvino.preprocess import PrePostProcessor
@@ -160,6 +216,34 @@ def peer_enhance(name, threads):
     request = core.compile_model(steps.build(), "CPU", settings).create_infer_request()
     times["openvino"] = median_ms(lambda: request.infer({0: pixels[None]}), runs)
     return times
+
+
+def peer_zero_dce(name, threads):
+    """Milliseconds for Zero-DCE to enhance a picture of a size."""
+    import torch
+
+    torch.set_num_threads(threads)
+    model = zero_dce()().eval()
+    image = floats(dark(name)).contiguous()
+    with torch.no_grad():
+        times = {"zero-dce": median_ms(lambda: model(image), *FEW[name])}
+    if name != "3840x2160":
+        run = onnx_run(onnx_file(model, image), image, threads)
+        times["zero-dce-onnxruntime"] = median_ms(run, *FEW[name])
+    return times
+
+
+def peer_denoise(name, threads):
+    """Milliseconds for OpenCV's filters to take the noise out of a picture of a size."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    pixels = dark(name)
+    return {
+        "guided": median_ms(lambda: cv2.ximgproc.guidedFilter(pixels, pixels, 2, 25), 12),
+        "bilateral": median_ms(lambda: cv2.bilateralFilter(pixels, 5, 25, 25), 12),
+        "means": median_ms(lambda: cv2.fastNlMeansDenoisingColored(pixels), *FEW[name]),
+    }
 
 
 def peer_train(kind, threads):
@@ -184,6 +268,10 @@ def peer_train(kind, threads):
 
     milliseconds = median_ms(step, 6)
     return {"ms": milliseconds, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+PEERS = {"enhance": peer_enhance, "zero-dce": peer_zero_dce, "denoise": peer_denoise,
+         "train": peer_train}
 
 
 def peer(function, argument, threads):
@@ -238,30 +326,97 @@ def our_memory(bench, ident, threads):
 # ---------------------------------------------------------------- the tables
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    threads = options.threads
-    if options.peer:
-        function, argument = options.peer
-        work = peer_enhance if function == "enhance" else peer_train
-        print(json.dumps(work(argument, threads)))
-        return
+WANTED = ["| | ours | theirs | measured | wanted |", "|---|---|---|---|---|"]
 
-    # Each of ours right before the peers that it is compared with.
-    rgb8, single, enhance = {}, {}, {}
+
+def faster(what, own, theirs, wanted):
+    return f"| {what} | {own:.2f} ms | {theirs:.1f} ms | {theirs / own:.1f} times faster | {wanted} |"
+
+
+def sizes(label, times, digits=1):
+    """A row of milliseconds of every size, with a dash where there are none."""
+    cells = ("–" if ms is None else f"{ms:.{digits}f} ms" for ms in times)
+    return f"| {label} | " + " | ".join(cells) + " |"
+
+
+def enhance_tables(threads):
+    # Each of ours next to what it is compared with.
+    own, theirs = {bench: {} for bench in ("threads-1", "tone", "denoise", "auto", "rgb8")}, {}
     for size in SIZES:
         print(f"enhancing {size}", flush=True)
-        rgb8[size] = ours("enhance", f"enhance/rgb8/{size}", threads)
-        single[size] = ours("enhance", f"enhance/rgb8/{size}/threads-1", threads)
-        enhance[size] = peer("enhance", size, threads)
+        theirs[size] = peer("denoise", size, threads)
+        for bench, times in own.items():
+            ident = f"rgb8/{size}/{bench}" if bench == "threads-1" else f"{bench}/{size}"
+            times[size] = ours("enhance", f"enhance/{ident}", threads)
+        theirs[size] |= peer("enhance", size, threads) | peer("zero-dce", size, threads)
     tensor = ours("enhance", "enhance/tensor/cpu/600x400", threads)
     avx2 = ours("enhance", "enhance/rgb8/1920x1080", threads, SCI_SIMD="avx2")
     huge = ours("enhance", "enhance/rgb8/11600x8640", threads)
     pixels = 11600 * 8640
     beyond = our_memory("enhance", "enhance/rgb8/11600x8640", threads) - 2 * pixels * 3 / 2**20
+
+    per_pixel = [own["rgb8"][size] / (w * h) for size, (w, h) in SIZES.items()] + [huge / pixels]
+    full_hd, uhd = theirs["1920x1080"]["openvino"], theirs["3840x2160"]["openvino"]
+    rgb8, auto, denoise = (own[bench]["1920x1080"] for bench in ("rgb8", "auto", "denoise"))
+    single, tone = (own[bench]["1920x1080"] for bench in ("threads-1", "tone"))
+    uhd_denoise = own["denoise"]["3840x2160"]
+    added = [own["denoise"][size] - own["auto"][size] for size in SIZES]
+    heads = " | ".join(size.replace("x", "×") for size in SIZES)
+
+    def ours_row(label, bench):
+        return sizes(label, own[bench].values(), 2)
+
+    def theirs_row(label, key):
+        return sizes(label, [theirs[size].get(key) for size in SIZES])
+
+    return [
+        *WANTED,
+        faster("1920×1080 RGB8→RGB8 against OpenVINO (RGB8 in)", rgb8, full_hd, "6 times faster"),
+        faster("3840×2160 RGB8→RGB8 against OpenVINO (RGB8 in)", own["rgb8"]["3840x2160"], uhd,
+               "7 times faster"),
+        faster("600×400 tensors against PyTorch channels-last", tensor,
+               theirs["600x400"]["channels-last"], "2 times faster"),
+        faster("the AVX2 path against OpenVINO, 1920×1080", avx2, full_hd, "3 times faster"),
+        f"| 1920×1080 with tone, against without | {auto:.2f} ms | | {auto / rgb8:.2f} times | "
+        "at most 1.25 times, aim 1.1 |",
+        f"| 1920×1080 with tone and noise filter, against without | {denoise:.2f} ms | | "
+        f"{denoise / rgb8:.2f} times | at most 2.2 times, aim 1.7 |",
+        f"| 3840×2160 with tone and noise filter | {uhd_denoise:.2f} ms | | "
+        f"{1000 / uhd_denoise:.0f} frames a second | 30, aim 45 |",
+        f"| the search for the tone, 1920×1080, against enhancing without | {tone:.2f} ms | | "
+        f"{tone / rgb8:.2f} of it | |",
+        f"| time per pixel, 0.24 to 100 megapixels | {min(per_pixel) * 1e6:.2f} – "
+        f"{max(per_pixel) * 1e6:.2f} ns | | within {max(per_pixel) / min(per_pixel):.2f} times of the "
+        "best | 1.5 times |",
+        f"| one thread against {threads}, 1920×1080 | {single:.2f} ms | | {single / rgb8:.2f} times | "
+        "1.8 times |",
+        f"| memory beyond input and output, 100 megapixels | {beyond:.0f} MB | | | under 50 MB |",
+        "",
+        f"| enhancing | {heads} |",
+        "|---|---|---|---|",
+        ours_row("**this crate, RGB8 to RGB8**", "rgb8"),
+        ours_row("this crate, one thread", "threads-1"),
+        ours_row("**this crate, with tone and colors**", "auto"),
+        ours_row("**this crate, with tone, colors and noise filter**", "denoise"),
+        ours_row("this crate, the search for the tone alone", "tone"),
+        theirs_row("OpenVINO, RGB8 in, floats out", "openvino"),
+        theirs_row("ONNX Runtime, floats", "onnxruntime"),
+        theirs_row("PyTorch channels-last, floats", "channels-last"),
+        theirs_row("PyTorch eager, floats", "eager"),
+        theirs_row("PyTorch eager, RGB8 to RGB8", "bytes"),
+        theirs_row("Zero-DCE, ONNX Runtime, floats", "zero-dce-onnxruntime"),
+        theirs_row("Zero-DCE, PyTorch eager, floats", "zero-dce"),
+        "",
+        f"| taking noise away, RGB8 to RGB8 | {heads} |",
+        "|---|---|---|---|",
+        sizes("**this crate, what the filter adds to enhancing**", added, 2),
+        theirs_row("OpenCV `bilateralFilter`, d = 5", "bilateral"),
+        theirs_row("OpenCV `guidedFilter`, guided by the picture itself, radius 2", "guided"),
+        theirs_row("OpenCV `fastNlMeansDenoisingColored`", "means"),
+    ]
+
+
+def train_tables(threads):
     print("training", flush=True)
     step = ours("train_step", "train_step/cpu/600x400", threads)
     step_single = ours("train_step", "train_step/cpu/600x400/threads-1", threads)
@@ -271,51 +426,15 @@ def main():
     loss = ours("loss", "loss/cpu/600x400", threads)
     peer_loss = peer("train", "loss", threads)["ms"]
     conv = [ours("conv3x3", f"conv3x3/cpu/{part}", threads) for part in ("forward", "forward_backward")]
-
-    def faster(theirs, own):
-        return f"{theirs / own:.1f} times faster"
-
-    per_pixel = [rgb8[size] / (w * h) for size, (w, h) in SIZES.items()] + [huge / pixels]
-    full_hd, uhd = enhance["1920x1080"], enhance["3840x2160"]
-    rows = [
-        ("1920×1080 RGB8→RGB8 against OpenVINO (RGB8 in)", rgb8["1920x1080"], full_hd["openvino"],
-         "6 times faster"),
-        ("3840×2160 RGB8→RGB8 against OpenVINO (RGB8 in)", rgb8["3840x2160"], uhd["openvino"],
-         "7 times faster"),
-        ("600×400 tensors against PyTorch channels-last", tensor,
-         enhance["600x400"]["channels-last"], "2 times faster"),
-        ("the AVX2 path against OpenVINO, 1920×1080", avx2, full_hd["openvino"], "3 times faster"),
-        ("training step 600×400 against PyTorch eager", step, eager["ms"], "4 times faster"),
-        ("training step 600×400 against torch.compile", step, compiled["ms"], "1.7 times faster"),
-        ("loss of a stage, forward and backward, against PyTorch", loss, peer_loss,
-         "15 times faster"),
-    ]
-    lines = ["| | ours | theirs | measured | wanted |", "|---|---|---|---|---|"]
-    for what, own, theirs, wanted in rows:
-        lines.append(f"| {what} | {own:.2f} ms | {theirs:.1f} ms | {faster(theirs, own)} | {wanted} |")
-    spread = max(per_pixel) / min(per_pixel)
-    scaling = single["1920x1080"] / rgb8["1920x1080"]
-    lines += [
-        f"| time per pixel, 0.24 to 100 megapixels | {min(per_pixel) * 1e6:.2f} – "
-        f"{max(per_pixel) * 1e6:.2f} ns | | within {spread:.2f} times of the best | 1.5 times |",
-        f"| one thread against {threads}, 1920×1080 | {single['1920x1080']:.2f} ms | | "
-        f"{scaling:.2f} times | 1.8 times |",
-        f"| memory beyond input and output, 100 megapixels | {beyond:.0f} MB | | | under 50 MB |",
+    return [
+        *WANTED,
+        faster("training step 600×400 against PyTorch eager", step, eager["ms"], "4 times faster"),
+        faster("training step 600×400 against torch.compile", step, compiled["ms"],
+               "1.7 times faster"),
+        faster("loss of a stage, forward and backward, against PyTorch", loss, peer_loss,
+               "15 times faster"),
         f"| training step's peak memory against PyTorch eager | {step_memory:.0f} MB | "
         f"{eager['mb']:.0f} MB | {step_memory / eager['mb']:.2f} of it | a third |",
-        "",
-        "| enhancing | 600×400 | 1920×1080 | 3840×2160 |",
-        "|---|---|---|---|",
-        "| **this crate, RGB8 to RGB8** | " + " | ".join(f"{rgb8[s]:.2f} ms" for s in SIZES) + " |",
-        "| this crate, one thread | " + " | ".join(f"{single[s]:.2f} ms" for s in SIZES) + " |",
-    ]
-    for key, label in [("openvino", "OpenVINO, RGB8 in, floats out"),
-                       ("onnxruntime", "ONNX Runtime, floats"),
-                       ("channels-last", "PyTorch channels-last, floats"),
-                       ("eager", "PyTorch eager, floats"),
-                       ("bytes", "PyTorch eager, RGB8 to RGB8")]:
-        lines.append(f"| {label} | " + " | ".join(f"{enhance[s][key]:.1f} ms" for s in SIZES) + " |")
-    lines += [
         "",
         "| training, 600×400, batch 1 | time | peak memory |",
         "|---|---|---|",
@@ -328,19 +447,61 @@ def main():
         f"| this crate, 3×3 convolution 16 → 16, forward | {conv[0]:.1f} ms | |",
         f"| this crate, the same, forward and backward | {conv[1]:.1f} ms | |",
     ]
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
-                  if line.startswith("model name")), platform.processor())
-    import torch
 
-    head = (f"{model}, {threads} threads, PyTorch {torch.__version__.split('+')[0]}, "
-            f"{datetime.date.today().isoformat()}.")
+
+# The tables of each part, and the packages that its peers need.
+PARTS = {
+    "enhance": (enhance_tables, {"torch": "PyTorch", "onnxruntime": "ONNX Runtime",
+                                 "openvino": "OpenVINO", "opencv-contrib-python-headless": "OpenCV"}),
+    "train": (train_tables, {"torch": "PyTorch"}),
+}
+
+
+def sitting(threads, packages):
+    """The machine, its instruction set, the threads, the versions and the day."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = set(facts.get("flags", "").split())
+    needs = {"AVX-512": {f"avx512{part}" for part in ("f", "bw", "cd", "dq", "vl")},
+             "AVX2": {"avx2", "fma"}}
+    versions = [f"{name} {importlib.metadata.version(package).split('+')[0]}"
+                for package, name in packages.items()]
+    return ", ".join([
+        facts.get("model name", platform.processor()),
+        *[name for name, needed in needs.items() if needed <= flags][:1],
+        f"{threads} threads",
+        *versions,
+        datetime.date.today().isoformat(),
+    ]) + "."
+
+
+def write(part, text):
+    """Between the marks of a part."""
     path = ROOT / "PERFORMANCE.md"
-    text = path.read_text()
-    begin, end = "<!-- compare.py: begin -->", "<!-- compare.py: end -->"
-    before, rest = text.split(begin)
+    begin, end = f"<!-- compare.py: {part} begin -->", f"<!-- compare.py: {part} end -->"
+    before, rest = path.read_text().split(begin)
     after = rest.split(end)[1]
-    path.write_text(f"{before}{begin}\n{head}\n\n" + "\n".join(lines) + f"\n{end}{after}")
-    print(f"written to {path}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    print(f"{part}: written to {path}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, help="measure and write this part alone")
+    parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    threads = options.threads
+    if options.peer:
+        function, argument = options.peer
+        print(json.dumps(PEERS[function](argument, threads)))
+        return
+    for part, (tables, packages) in PARTS.items():
+        if options.only in (None, part):
+            # First the head: a package that is missing says so before anything is measured.
+            head = sitting(threads, packages)
+            write(part, "\n".join([head, "", *tables(threads)]))
 
 
 if __name__ == "__main__":
