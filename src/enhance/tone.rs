@@ -2,6 +2,7 @@ use super::color::Color;
 use crate::error::{Error, Result};
 use crate::metrics::{self, LUMINANCE};
 use crate::ops::{Lit, Rendering, greatest};
+use std::ops::Range;
 
 /// How far one picture is brightened: what [`Exposure::Auto`](super::Exposure::Auto) chooses, and what
 /// can be given by hand as [`Exposure::Manual`](super::Exposure::Manual).
@@ -78,29 +79,26 @@ impl Tone {
     pub(super) fn find(sample: &[Lit], target: f32, color: Color) -> Self {
         let finite = |pixel: &&Lit| pixel.as_flattened().iter().all(|value| value.is_finite());
         let sample: Vec<Lit> = sample.iter().filter(finite).copied().collect();
-        // Both the mean luminance and the share of clipped pixels rise with strength and gamma.
-        let allowed = |tone: Self| {
-            let [luminance, greatest, clipped] = tone.outcome(&sample, color);
-            luminance <= target && greatest <= MOST_COLORED * target && clipped <= MOST_CLIPPED
-        };
-        let most = |tone: &dyn Fn(f32) -> Self| {
-            // Ten halvings: to within a thousandth, which is not visible.
-            let (mut low, mut high) = (0.0, 1.0);
-            for _ in 0..10 {
-                let middle = (low + high) / 2.0;
-                if allowed(tone(middle)) { low = middle } else { high = middle }
-            }
-            tone(low)
-        };
         if sample.is_empty() {
             return Self::FULL;
         }
-        if !allowed(Self::FULL) {
-            return most(&Self::from_strength);
+        let few: Vec<Lit> = sample.iter().step_by(FEW).copied().collect();
+        // Both the mean luminance and the share of clipped pixels rise with strength and gamma.
+        let allowed = |sample: &[Lit], tone: Self| {
+            let [luminance, greatest, clipped] = tone.outcome(sample, color);
+            luminance <= target && greatest <= MOST_COLORED * target && clipped <= MOST_CLIPPED
+        };
+        let most = |tone: &dyn Fn(f32) -> Self| {
+            let tone = |step: usize| tone(step as f32 / STEPS as f32);
+            let guess = last(0..STEPS + 1, |step| allowed(&few, tone(step)));
+            tone(last_near(guess, |step| allowed(&sample, tone(step))))
+        };
+        if allowed(&sample, Self::FULL) {
+            let range = 1.0 - Self::MAX_GAMMA.recip();
+            most(&|part| Self { strength: 1.0, gamma: (1.0 - range * part).recip() })
+        } else {
+            most(&Self::from_strength)
         }
-        let range = 1.0 - Self::MAX_GAMMA.recip();
-        let curve = |part: f32| Self { strength: 1.0, gamma: (1.0 - range * part).recip() };
-        if allowed(curve(1.0)) { curve(1.0) } else { most(&curve) }
     }
 
     /// The means of the luminance and of the greatest channel, and the share of pixels that become clipped.
@@ -128,6 +126,54 @@ impl Tone {
         let count = sample.len().max(1) as f32;
         [mean, colored, clipped].map(|sum| sum / count)
     }
+}
+
+/// Strength and gamma are found to within one of so many steps, which is not visible.
+const STEPS: usize = 1024;
+/// They are looked for among every so many points first.
+const FEW: usize = 8;
+
+/// The last of some steps that are allowed, if the first ones are and the rest is not; the first one counts
+/// as allowed.
+fn last(steps: Range<usize>, allowed: impl Fn(usize) -> bool) -> usize {
+    let Range { start: mut low, end: mut high } = steps;
+    while low + 1 < high {
+        let middle = usize::midpoint(low, high);
+        if allowed(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// The last of all steps that is allowed, which is probably near `guess`.
+fn last_near(guess: usize, allowed: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high, mut reach) = (0, STEPS + 1, 4);
+    let is_low = guess == 0 || allowed(guess);
+    if is_low {
+        low = guess
+    } else {
+        high = guess
+    }
+    // Further and further away until the last one is enclosed.
+    loop {
+        let next = if is_low { guess + reach } else { guess.saturating_sub(reach) };
+        if next <= low || next >= high {
+            break;
+        }
+        match (allowed(next), is_low) {
+            (true, true) => low = next,
+            (false, false) => high = next,
+            (true, false) => {
+                low = next;
+                break;
+            }
+            (false, true) => {
+                high = next;
+                break;
+            }
+        }
+        reach *= 4;
+    }
+    last(low..high, allowed)
 }
 
 /// The illumination, and the result of the division, of the pixel that [`Tone::stops`] is about.
@@ -214,6 +260,15 @@ mod tests {
         let tone = Tone::find(&red, 0.42, Color::Kept);
         let [luminance, greatest, _] = tone.outcome(&red, Color::Kept);
         assert!(luminance < 0.3 && (0.6..=0.63).contains(&greatest), "{luminance} {greatest}");
+    }
+
+    #[test]
+    fn a_good_guess_finds_what_a_search_of_all_finds() {
+        for expected in [0, 1, 3, 500, 1023, 1024] {
+            for guess in 0..=STEPS {
+                assert_eq!(last_near(guess, |step| step <= expected), expected, "{guess}");
+            }
+        }
     }
 
     #[test]

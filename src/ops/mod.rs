@@ -160,9 +160,9 @@ impl Rendering {
     /// luminance.
     pub(crate) const DEVIATIONS: f32 = 2.0;
 
-    /// In color, noise is 1.5 times as strong as in luminance where the channels' noises are independent,
-    /// and twice as unwelcome. This is the square of both.
-    pub(crate) const COLOR_FACTOR: f32 = 9.0;
+    /// In each of the two color differences noise is 1.5 times as strong as in luminance where the
+    /// channels' noises are independent, and twice as unwelcome: the square of both, for the sum of two.
+    pub(crate) const COLOR_FACTOR: f32 = 18.0;
 
     /// The least variance that the filter divides by, far less than that of one of 255 levels.
     pub(crate) const LEAST_VARIANCE: f32 = 1e-6;

@@ -65,7 +65,8 @@ fn exposed(image: Tensor<4>, illumination: Tensor<4>, rendering: Rendering) -> T
 }
 
 /// A guided filter (He et al., 2013) of radius 2, for the luminance and for the two color differences
-/// red − luminance and blue − luminance, each its own guide.
+/// red − luminance and blue − luminance. The luminance is its own guide, and so are the two differences
+/// together, which shrink by the same factor, so that hues stay.
 ///
 /// Fluctuations of a variance below `ε` are averaged away. `ε` follows the noise that the pixel has: that
 /// of the dark image, times what it was amplified by. Where nothing was amplified `ε` is 0, and the filter
@@ -87,24 +88,31 @@ pub(crate) fn denoise(dark: Tensor<4>, bright: Tensor<4>, noise: f32) -> Tensor<
         let gain = (luma.clone() / dark.clamp_min(seen)).clamp_min(1.0);
         (gain.square() - 1.0) * (seen * seen)
     };
-    let colors = epsilon.clone() * Rendering::COLOR_FACTOR;
-    let reds = guided(r - luma.clone(), colors.clone());
-    let blues = guided(b - luma.clone(), colors);
-    let luma = guided(luma, epsilon);
+    let differences = [r - luma.clone(), b - luma.clone()];
+    let [reds, blues] = guided(differences, epsilon.clone() * Rendering::COLOR_FACTOR);
+    let [luma] = guided([luma], epsilon);
     let greens = reds.clone() * (-red / green) + blues.clone() * (-blue / green);
     let channels = [reds, greens, blues].map(|difference| difference + luma.clone());
     Tensor::cat(channels.to_vec(), 1).clamp(0.0, 1.0)
 }
 
-/// A plane filtered with itself as the guide.
-fn guided(plane: Tensor<4>, epsilon: Tensor<4>) -> Tensor<4> {
+/// Planes filtered with themselves as the guide, all by the same factor: that of the sum of their variances.
+fn guided<const N: usize>(planes: [Tensor<4>; N], epsilon: Tensor<4>) -> [Tensor<4>; N] {
     let options = AvgPoolOptions::new([5, 5]).with_stride([1, 1]).with_padding([2, 2]);
     let mean = |plane| avg_pool2d(plane, options.clone().with_count_include_pad(false));
-    let average = mean(plane.clone());
-    let variance = (mean(plane.clone().square()) - average.clone().square()).clamp_min(0.0);
+    let sum = |planes: [Tensor<4>; N]| {
+        let squares = planes.into_iter().map(|plane| plane.square());
+        squares.reduce(|sum, square| sum + square).expect("there are planes")
+    };
+    let averages = planes.clone().map(mean);
+    let variance = (mean(sum(planes.clone())) - sum(averages.clone())).clamp_min(0.0);
     let slope = variance.clone() / (variance + epsilon + Rendering::LEAST_VARIANCE);
-    let shift = average.clone() - slope.clone() * average;
-    mean(slope) * plane + mean(shift)
+    let mean_slope = mean(slope.clone());
+    let mut averages = averages.into_iter();
+    planes.map(|plane| {
+        let average = averages.next().expect("one for each plane");
+        mean_slope.clone() * plane + mean(average.clone() - slope.clone() * average)
+    })
 }
 
 /// See [`functions::conv3x3`](super::functions::conv3x3).

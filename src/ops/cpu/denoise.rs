@@ -5,7 +5,7 @@
 //! depend on where a walk began.
 
 use super::rows::{LEFT, Ring};
-use super::simd::{V, load, store};
+use super::simd::{Lanes, V};
 use crate::metrics::LUMINANCE;
 use crate::ops::Rendering;
 use pulp::Simd;
@@ -13,15 +13,19 @@ use std::ops::Range;
 
 /// Half a window.
 const RADIUS: usize = Rendering::FILTER_REACH / 2;
+/// Two slopes and three shifts.
+const MODELS: usize = 5;
 
 /// The rows that the filter works on.
 #[derive(Debug, Default)]
 pub(super) struct Denoiser {
     /// Luminance, the differences of red and blue from it, and the variance that counts as noise.
     planes: Ring,
-    /// Slope and shift of each of the three planes: the result is `slope · plane + shift`.
+    /// What the planes become is `slope · plane + shift`: the slopes of the luminance and of the two
+    /// differences, and the shifts of all three.
     models: Ring,
-    /// Sums over five rows.
+    /// Sums over five rows: of the three planes, and of the squares of the luminance and of the two
+    /// differences; or of the models.
     sums: Ring,
     /// One over the number of columns of each window that are in the image.
     shares: Ring,
@@ -33,8 +37,8 @@ impl Denoiser {
     pub(super) fn reset(&mut self, pitch: usize, columns: &Range<usize>, width: usize) {
         let window = 2 * RADIUS + 1;
         self.planes.reset(window, 4, pitch);
-        self.models.reset(window, 6, pitch);
-        self.sums.reset(1, 6, pitch);
+        self.models.reset(window, MODELS, pitch);
+        self.sums.reset(1, MODELS, pitch);
         self.result.reset(1, 3, pitch);
         self.shares.reset(1, 1, pitch);
         let shares = &mut self.shares.row_mut(0)[LEFT..];
@@ -55,33 +59,21 @@ impl Denoiser {
         width: usize,
     ) {
         let seen = Rendering::DEVIATIONS * noise;
-        let [one, least, factor] = [1.0, seen, seen * seen].map(|value| simd.splat_f32s(value));
-        let weights = LUMINANCE.map(|weight| simd.splat_f32s(weight));
-        let luminance = |[red, green, blue]: [S::f32s; 3]| {
-            let green = simd.mul_f32s(green, weights[1]);
-            let sum = simd.mul_add_e_f32s(red, weights[0], green);
-            simd.mul_add_e_f32s(blue, weights[2], sum)
-        };
         let target = self.planes.row_mut(y);
         for x in (0..width).step_by(V * S::F32_LANES) {
             let at = |channel: usize| channel * pitch + LEFT + x;
-            let [dark, bright] =
-                [dark, bright].map(|row| [0, 1, 2].map(|channel| load::<S, V>(row, at(channel))));
-            let mut planes = [bright[0]; 4];
-            for v in 0..V {
-                let before = luminance(dark.map(|channel| channel[v]));
-                let luma = luminance(bright.map(|channel| channel[v]));
-                let gain = simd.div_f32s(luma, simd.max_f32s(before, least));
-                let gain = simd.max_f32s(gain, one);
-                let added = simd.sub_f32s(simd.mul_f32s(gain, gain), one);
-                planes[0][v] = luma;
-                planes[1][v] = simd.sub_f32s(bright[0][v], luma);
-                planes[2][v] = simd.sub_f32s(bright[2][v], luma);
-                planes[3][v] = simd.mul_f32s(added, factor);
+            let mut lumas = [Lanes::<S, V>::splat(simd, 0.0); 2];
+            for (luma, row) in lumas.iter_mut().zip([dark, bright]) {
+                for (channel, weight) in LUMINANCE.into_iter().enumerate() {
+                    *luma = Lanes::load(simd, row, at(channel)).mul_add(weight, *luma);
+                }
             }
-            for (channel, plane) in planes.into_iter().enumerate() {
-                store::<S, V>(target, at(channel), plane);
-            }
+            let [before, luma] = lumas;
+            let gain = (luma / before.max(seen)).max(1.0);
+            luma.store(target, at(0));
+            (Lanes::load(simd, bright, at(0)) - luma).store(target, at(1));
+            (Lanes::load(simd, bright, at(2)) - luma).store(target, at(2));
+            ((gain * gain - 1.0) * (seen * seen)).store(target, at(3));
         }
         end_rows(target, pitch, width);
     }
@@ -98,47 +90,44 @@ impl Denoiser {
     ) {
         let rows = window(&self.planes, y, height);
         let sums = self.sums.row_mut(0);
-        for channel in 0..3 {
-            for x in (0..width).step_by(V * S::F32_LANES) {
-                let at = channel * pitch + LEFT + x;
-                let values = down::<S>(rows, at);
-                let mut squares = values;
-                for value in squares.as_flattened_mut() {
-                    *value = simd.mul_f32s(*value, *value);
-                }
-                store::<S, V>(sums, at, total(simd, values));
-                store::<S, V>(sums, at + 3 * pitch, total(simd, squares));
+        for x in (0..width).step_by(V * S::F32_LANES) {
+            let at = |channel: usize| channel * pitch + LEFT + x;
+            for channel in 0..3 {
+                total(down::<S>(simd, rows, at(channel))).store(sums, at(channel));
             }
+            let mut luma = down::<S>(simd, rows, at(0));
+            let mut reds = down::<S>(simd, rows, at(1));
+            for luma in &mut luma {
+                *luma = *luma * *luma;
+            }
+            total(luma).store(sums, at(3));
+            for (reds, row) in reds.iter_mut().zip(rows) {
+                let blues = Lanes::load(simd, row, at(2));
+                *reds = reds.mul_add(*reds, blues * blues);
+            }
+            total(reds).store(sums, at(4));
         }
         end_rows(sums, pitch, width);
         let (sums, shares) = (self.sums.row(0), self.shares.row(0));
-        let rows_share = simd.splat_f32s(window_share(y, height));
-        let zero = simd.splat_f32s(0.0);
-        let least = simd.splat_f32s(Rendering::LEAST_VARIANCE);
+        let rows_share = window_share(y, height);
         let target = self.models.row_mut(y);
-        for channel in 0..3 {
-            let factor = if channel == 0 { 1.0 } else { Rendering::COLOR_FACTOR };
-            let factor = simd.splat_f32s(factor);
-            for x in (0..width).step_by(V * S::F32_LANES) {
-                let at = channel * pitch + LEFT + x;
-                let share = load::<S, V>(shares, LEFT + x);
-                let mean = across::<S>(simd, sums, at);
-                let square = across::<S>(simd, sums, at + 3 * pitch);
-                let noise = load::<S, V>(rows[RADIUS], 3 * pitch + LEFT + x);
-                let (mut slope, mut shift) = (mean, square);
-                for v in 0..V {
-                    let share = simd.mul_f32s(share[v], rows_share);
-                    let mean = simd.mul_f32s(mean[v], share);
-                    let square = simd.mul_f32s(square[v], share);
-                    let variance = simd.sub_f32s(square, simd.mul_f32s(mean, mean));
-                    let variance = simd.max_f32s(variance, zero);
-                    let noise = simd.mul_add_e_f32s(noise[v], factor, least);
-                    slope[v] = simd.div_f32s(variance, simd.add_f32s(variance, noise));
-                    shift[v] = simd.sub_f32s(mean, simd.mul_f32s(slope[v], mean));
-                }
-                store::<S, V>(target, at, slope);
-                store::<S, V>(target, at + 3 * pitch, shift);
-            }
+        for x in (0..width).step_by(V * S::F32_LANES) {
+            let at = |channel: usize| channel * pitch + LEFT + x;
+            let share = Lanes::<S, V>::load(simd, shares, LEFT + x) * rows_share;
+            let noise = Lanes::load(simd, rows[RADIUS], at(3));
+            let luma = across(simd, sums, at(0)) * share;
+            let square = across(simd, sums, at(3)) * share;
+            let slope = slope(square - luma * luma, noise);
+            slope.store(target, at(0));
+            (luma - slope * luma).store(target, at(2));
+            let reds = across(simd, sums, at(1)) * share;
+            let blues = across(simd, sums, at(2)) * share;
+            let square = across(simd, sums, at(4)) * share;
+            let variance = square - reds.mul_add(reds, blues * blues);
+            let slope = self::slope(variance, noise * Rendering::COLOR_FACTOR);
+            slope.store(target, at(1));
+            (reds - slope * reds).store(target, at(3));
+            (blues - slope * blues).store(target, at(4));
         }
         end_rows(target, pitch, width);
     }
@@ -155,46 +144,33 @@ impl Denoiser {
     ) -> &[f32] {
         let rows = window(&self.models, y, height);
         let sums = self.sums.row_mut(0);
-        for channel in 0..6 {
+        for channel in 0..MODELS {
             for x in (0..width).step_by(V * S::F32_LANES) {
                 let at = channel * pitch + LEFT + x;
-                let values = down::<S>(rows, at);
-                store::<S, V>(sums, at, total(simd, values));
+                total(down::<S>(simd, rows, at)).store(sums, at);
             }
         }
         end_rows(sums, pitch, width);
         let (sums, shares) = (self.sums.row(0), self.shares.row(0));
         let planes = self.planes.row(y);
         let target = self.result.row_mut(0);
-        let rows_share = simd.splat_f32s(window_share(y, height));
-        let [zero, one] = [0.0, 1.0].map(|value| simd.splat_f32s(value));
+        let rows_share = window_share(y, height);
         let [red, green, blue] = LUMINANCE;
-        let weights = [-red / green, -blue / green].map(|weight| simd.splat_f32s(weight));
         for x in (0..width).step_by(V * S::F32_LANES) {
             let at = |channel: usize| channel * pitch + LEFT + x;
-            let share = load::<S, V>(shares, LEFT + x);
-            let mut filtered = [0, 1, 2].map(|channel| load::<S, V>(planes, at(channel)));
+            let share = Lanes::<S, V>::load(simd, shares, LEFT + x) * rows_share;
+            let luma_slope = across(simd, sums, at(0));
+            let color_slope = across(simd, sums, at(1));
+            let mut filtered = [share; 3];
             for (channel, plane) in filtered.iter_mut().enumerate() {
-                let slope = across::<S>(simd, sums, at(channel));
-                let shift = across::<S>(simd, sums, at(channel + 3));
-                for v in 0..V {
-                    let share = simd.mul_f32s(share[v], rows_share);
-                    let sum = simd.mul_add_e_f32s(slope[v], plane[v], shift[v]);
-                    plane[v] = simd.mul_f32s(sum, share);
-                }
+                let slope = if channel == 0 { luma_slope } else { color_slope };
+                let shift = across(simd, sums, at(channel + 2));
+                *plane = slope.mul_add(Lanes::load(simd, planes, at(channel)), shift) * share;
             }
             let [luma, reds, blues] = filtered;
-            let mut bright = filtered;
-            for v in 0..V {
-                let greens = simd.mul_f32s(blues[v], weights[1]);
-                let greens = simd.mul_add_e_f32s(reds[v], weights[0], greens);
-                for (channel, difference) in [reds[v], greens, blues[v]].into_iter().enumerate() {
-                    let value = simd.add_f32s(luma[v], difference);
-                    bright[channel][v] = simd.min_f32s(simd.max_f32s(value, zero), one);
-                }
-            }
-            for (channel, values) in bright.into_iter().enumerate() {
-                store::<S, V>(target, at(channel), values);
+            let greens = reds.mul_add(-red / green, blues * (-blue / green));
+            for (channel, difference) in [reds, greens, blues].into_iter().enumerate() {
+                (luma + difference).max(0.0).min(1.0).store(target, at(channel));
             }
         }
         self.result.row(0)
@@ -214,33 +190,35 @@ fn window(ring: &Ring, y: usize, height: usize) -> [&[f32]; 5] {
 }
 
 #[inline(always)]
-fn total<S: Simd>(simd: S, [a, b, c, d, e]: [[S::f32s; V]; 5]) -> [S::f32s; V] {
-    let mut sum = c;
-    for v in 0..V {
-        let outer = simd.add_f32s(simd.add_f32s(a[v], e[v]), simd.add_f32s(b[v], d[v]));
-        sum[v] = simd.add_f32s(outer, c[v]);
-    }
-    sum
+fn total<S: Simd>([a, b, c, d, e]: [Lanes<S, V>; 5]) -> Lanes<S, V> {
+    (a + e) + (b + d) + c
+}
+
+/// What is kept of the distance from the mean where it has this variance, some of which is noise.
+#[inline(always)]
+fn slope<S: Simd>(variance: Lanes<S, V>, noise: Lanes<S, V>) -> Lanes<S, V> {
+    let variance = variance.max(0.0);
+    variance / (variance + (noise + Rendering::LEAST_VARIANCE))
 }
 
 /// The values of five rows.
 #[inline(always)]
-fn down<S: Simd>(rows: [&[f32]; 5], at: usize) -> [[S::f32s; V]; 5] {
-    let mut values = [load::<S, V>(rows[0], at); 5];
+fn down<S: Simd>(simd: S, rows: [&[f32]; 5], at: usize) -> [Lanes<S, V>; 5] {
+    let mut values = [Lanes::splat(simd, 0.0); 5];
     for (value, row) in values.iter_mut().zip(rows) {
-        *value = load::<S, V>(row, at);
+        *value = Lanes::load(simd, row, at);
     }
     values
 }
 
 /// Sums over five columns.
 #[inline(always)]
-fn across<S: Simd>(simd: S, row: &[f32], at: usize) -> [S::f32s; V] {
-    let mut columns = [load::<S, V>(row, at); 5];
+fn across<S: Simd>(simd: S, row: &[f32], at: usize) -> Lanes<S, V> {
+    let mut columns = [Lanes::splat(simd, 0.0); 5];
     for (offset, column) in columns.iter_mut().enumerate() {
-        *column = load::<S, V>(row, at - RADIUS + offset);
+        *column = Lanes::load(simd, row, at - RADIUS + offset);
     }
-    total(simd, columns)
+    total(columns)
 }
 
 /// Zeros after the rows of all channels, where the last vectors have gone over the edge.

@@ -8,7 +8,7 @@
 use super::conv::Kernel;
 use super::denoise::Denoiser;
 use super::rows::{LEFT, Ring, pitch};
-use super::simd::{V, arch, exp, ln, load, store};
+use super::simd::{Lanes, V, arch, load, store};
 use crate::ops::{Rendering, Weights};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -90,7 +90,7 @@ pub(crate) trait Band: Send {
 pub(crate) fn band_rows(height: usize) -> usize {
     match rayon::current_num_threads() {
         1 => height.max(1),
-        threads => height.div_ceil(8 * threads).max(32),
+        threads => height.div_ceil(4 * threads).max(32),
     }
 }
 
@@ -314,113 +314,80 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
     pitch: usize,
     width: usize,
 ) {
-    let division = Division::new(simd, rendering.strength);
-    let curve = Curve::new(simd, rendering);
+    let division = Division::new(rendering.strength);
     for x in (0..width).step_by(V * S::F32_LANES) {
         let sums = kernel.tile::<S, V>(simd, 0, source, pitch, x);
         let at = |channel: usize| channel * pitch + LEFT + x;
-        let image =
-            [load::<S, V>(image, at(0)), load::<S, V>(image, at(1)), load::<S, V>(image, at(2))];
-        let mut light = sums;
-        let mut bright = image;
-        for v in 0..V {
-            let pixel = [image[0][v], image[1][v], image[2][v]];
-            let mut decay = pixel;
-            for c in 0..3 {
-                decay[c] = exp(simd, simd.neg_f32s(sums[c][v]));
-            }
-            let mut result = pixel;
-            if KEPT {
-                let gain = division.shared_gain(decay, pixel);
-                result = curve.kept::<CURVE>(pixel, gain);
-                if B::ILLUMINATION {
-                    let shared = simd.div_f32s(division.one, gain);
-                    for light in &mut light {
-                        light[v] = shared;
-                    }
-                }
-            } else {
-                for c in 0..3 {
-                    if B::ILLUMINATION {
-                        light[c][v] = division.weaken(division.illumination(decay[c], pixel[c]));
-                        let quotient = simd.div_f32s(pixel[c], light[c][v]);
-                        result[c] = division.clamp(quotient);
-                    } else {
-                        result[c] = division.divided(decay[c], pixel[c]);
-                    }
-                    if CURVE {
-                        let value = division.clamp(result[c]);
-                        result[c] = simd.mul_f32s(value, curve.factor(value));
-                    }
-                }
-            }
-            for c in 0..3 {
-                bright[c][v] = result[c];
-            }
+        let mut pixel = [Lanes::splat(simd, 0.0); 3];
+        let mut decay = pixel;
+        for c in 0..3 {
+            pixel[c] = Lanes::load(simd, image, at(c));
+            decay[c] = (Lanes::new(simd, sums[c]) * -1.0).exp();
+        }
+        if KEPT {
+            division.shared_gain(decay, pixel).store(reflectance, at(0));
+            continue;
         }
         for c in 0..3 {
-            if B::ILLUMINATION {
-                store::<S, V>(illumination, at(c), light[c]);
+            let mut result = if B::ILLUMINATION {
+                let light = division.illumination(decay[c], pixel[c]);
+                light.store(illumination, at(c));
+                (pixel[c] / light).max(0.0).min(1.0)
+            } else {
+                division.divided(decay[c], pixel[c])
+            };
+            if CURVE {
+                result = result.max(0.0).min(1.0);
+                result = result * curve_factor(rendering, result);
             }
-            store::<S, V>(reflectance, at(c), bright[c]);
+            result.store(reflectance, at(c));
         }
     }
-}
-
-#[inline(always)]
-fn greatest<S: Simd>(simd: S, [red, green, blue]: [S::f32s; 3]) -> S::f32s {
-    simd.max_f32s(simd.max_f32s(red, green), blue)
+    if !KEPT {
+        return;
+    }
+    // In a loop of its own, since the operations of one pixel wait for each other, and a processor looks
+    // only so far ahead for others.
+    for x in (0..width).step_by(V * S::F32_LANES) {
+        let at = |channel: usize| channel * pitch + LEFT + x;
+        let gain = Lanes::<S, V>::load(simd, reflectance, at(0));
+        let mut pixel = [gain; 3];
+        for c in 0..3 {
+            pixel[c] = Lanes::load(simd, image, at(c));
+        }
+        let result = kept::<S, CURVE>(rendering, pixel, gain);
+        for c in 0..3 {
+            result[c].store(reflectance, at(c));
+            if B::ILLUMINATION {
+                (Lanes::splat(simd, 1.0) / gain).store(illumination, at(c));
+            }
+        }
+    }
 }
 
 /// The division of a pixel's channels by their illuminations, with a strength.
-struct Division<S: Simd> {
-    simd: S,
-    zero: S::f32s,
-    one: S::f32s,
-    darkest: S::f32s,
-    strength: S::f32s,
+#[derive(Clone, Copy)]
+struct Division {
+    strength: f32,
     /// `1 − strength`
-    rest: S::f32s,
+    rest: f32,
     /// The greatest quotient, in multiples of the pixel.
-    most: S::f32s,
-    greatest_decay: S::f32s,
+    most: f32,
 }
 
-impl<S: Simd> Division<S> {
-    #[inline(always)]
-    fn new(simd: S, strength: f32) -> Self {
+impl Division {
+    fn new(strength: f32) -> Self {
         let rest = 1.0 - strength;
-        let splat = |value| simd.splat_f32s(value);
-        Self {
-            simd,
-            zero: splat(0.0),
-            one: splat(1.0),
-            darkest: splat(1e-4),
-            strength: splat(strength),
-            rest: splat(rest),
-            most: splat((rest + strength * 1e-4).recip()),
-            greatest_decay: splat(1e18),
-        }
+        Self { strength, rest, most: (rest + strength * 1e-4).recip() }
     }
 
+    /// `1 − s · (1 − i)` of the illumination `i = clamp(sigmoid(conv) + x, 1e-4, 1)`, from
+    /// `decay = exp(−conv)`.
     #[inline(always)]
-    fn clamp(&self, value: S::f32s) -> S::f32s {
-        self.simd.min_f32s(self.simd.max_f32s(value, self.zero), self.one)
-    }
-
-    /// `clamp(sigmoid(conv) + x, 1e-4, 1)`, from `decay = exp(−conv)`.
-    #[inline(always)]
-    fn illumination(&self, decay: S::f32s, x: S::f32s) -> S::f32s {
-        let simd = self.simd;
-        let sigmoid = simd.div_f32s(self.one, simd.add_f32s(self.one, decay));
-        let sum = simd.add_f32s(sigmoid, x);
-        simd.min_f32s(simd.max_f32s(sum, self.darkest), self.one)
-    }
-
-    /// `1 − s · (1 − illumination)`, with the strength `s`.
-    #[inline(always)]
-    fn weaken(&self, illumination: S::f32s) -> S::f32s {
-        self.simd.mul_add_e_f32s(self.strength, illumination, self.rest)
+    fn illumination<S: Simd>(self, decay: Lanes<S, V>, x: Lanes<S, V>) -> Lanes<S, V> {
+        let sigmoid = decay.splat_like(1.0) / (decay + 1.0);
+        let illumination = (sigmoid + x).max(1e-4).min(1.0);
+        illumination.mul_add(self.strength, self.rest)
     }
 
     /// What the three channels of a pixel are multiplied by where they share the greatest of their
@@ -428,108 +395,65 @@ impl<S: Simd> Division<S> {
     /// `n / d` with `d = 1 + e` and `n = 1 + x·d`, and one over `1 − s + s · n / d` is
     /// `d / ((1 − s) · d + s · n)`.
     #[inline(always)]
-    fn shared_gain(&self, decay: [S::f32s; 3], pixel: [S::f32s; 3]) -> S::f32s {
-        let simd = self.simd;
-        let (mut n, mut d) = (self.one, self.one);
+    fn shared_gain<S: Simd>(self, decay: [Lanes<S, V>; 3], pixel: [Lanes<S, V>; 3]) -> Lanes<S, V> {
+        let (mut n, mut d) = (decay[0], decay[0]);
         for c in 0..3 {
             // Bounded, so that the products below are finite.
-            let down = simd.add_f32s(self.one, simd.min_f32s(decay[c], self.greatest_decay));
-            let up = simd.mul_add_e_f32s(pixel[c], down, self.one);
+            let down = decay[c].min(1e18) + 1.0;
+            let up = pixel[c].mul_add(down, 1.0);
             if c == 0 {
                 (n, d) = (up, down);
             } else {
-                let more = simd.greater_than_f32s(simd.mul_f32s(up, d), simd.mul_f32s(n, down));
-                n = simd.select_f32s(more, up, n);
-                d = simd.select_f32s(more, down, d);
+                let [more, less] = [up * d, n * down];
+                n = more.if_greater(less, up, n);
+                d = more.if_greater(less, down, d);
             }
         }
-        let weakened = simd.mul_add_e_f32s(self.rest, d, simd.mul_f32s(self.strength, n));
-        let gain = simd.div_f32s(d, weakened);
-        simd.min_f32s(simd.max_f32s(gain, self.one), self.most)
+        let gain = d / d.mul_add(self.rest, n * self.strength);
+        gain.max(1.0).min(self.most)
     }
 
     /// The quotient with one division in place of two: with `e = exp(−conv)` and `u = x·(1 + e)`,
     /// `x / (1 − s + s · (1 / (1 + e) + x)) = u / ((1 − s) · (1 + e) + s · (u + 1))`. An illumination of
     /// at most 1 means a result of at least `x`, and its least value one of at most so many times `x`.
     #[inline(always)]
-    fn divided(&self, decay: S::f32s, x: S::f32s) -> S::f32s {
-        let simd = self.simd;
-        let u = simd.mul_add_e_f32s(x, decay, x);
-        let full = simd.mul_f32s(self.strength, simd.add_f32s(u, self.one));
-        let whole = simd.mul_add_e_f32s(self.rest, simd.add_f32s(self.one, decay), full);
-        let quotient = simd.div_f32s(u, whole);
-        let most = simd.mul_f32s(x, self.most);
-        simd.min_f32s(simd.max_f32s(quotient, x), most)
+    fn divided<S: Simd>(self, decay: Lanes<S, V>, x: Lanes<S, V>) -> Lanes<S, V> {
+        let u = x.mul_add(decay, x);
+        let whole = (decay + 1.0).mul_add(self.rest, (u + 1.0) * self.strength);
+        (u / whole).max(x).min(x * self.most)
     }
 }
 
-/// The curve that follows the division.
-struct Curve<S: Simd> {
-    simd: S,
-    zero: S::f32s,
-    one: S::f32s,
-    scale: S::f32s,
-    shift: S::f32s,
-    power: S::f32s,
-    srgb_shift: S::f32s,
-    srgb_exponent: S::f32s,
+/// What the curve multiplies a value in `[0, 1]` by.
+#[inline(always)]
+fn curve_factor<S: Simd>(rendering: Rendering, value: Lanes<S, V>) -> Lanes<S, V> {
+    let scale = (1.0 + Rendering::TOE).recip();
+    let base = value.mul_add(scale, Rendering::TOE * scale);
+    (base.ln() * rendering.power()).exp()
 }
 
-impl<S: Simd> Curve<S> {
-    #[inline(always)]
-    fn new(simd: S, rendering: Rendering) -> Self {
-        let splat = |value| simd.splat_f32s(value);
-        let scale = (1.0 + Rendering::TOE).recip();
-        Self {
-            simd,
-            zero: splat(0.0),
-            one: splat(1.0),
-            scale: splat(scale),
-            shift: splat(Rendering::TOE * scale),
-            power: splat(rendering.power()),
-            srgb_shift: splat(Rendering::SRGB_SHIFT),
-            srgb_exponent: splat(Rendering::SRGB_EXPONENT),
-        }
+/// A pixel with its color kept, from what it is multiplied by before the curve: [`Rendering::exposed`].
+#[inline(always)]
+fn kept<S: Simd, const CURVE: bool>(
+    rendering: Rendering,
+    pixel: [Lanes<S, V>; 3],
+    gain: Lanes<S, V>,
+) -> [Lanes<S, V>; 3] {
+    let most = pixel[0].max(pixel[1]).max(pixel[2]);
+    let (mut bright, mut gain) = ((most * gain).max(0.0).min(1.0), gain);
+    if CURVE {
+        let factor = curve_factor(rendering, bright);
+        bright = bright * factor;
+        gain = gain * factor;
     }
-
-    /// What the curve multiplies a value in `[0, 1]` by.
-    #[inline(always)]
-    fn factor(&self, value: S::f32s) -> S::f32s {
-        let simd = self.simd;
-        let base = simd.mul_add_e_f32s(value, self.scale, self.shift);
-        exp(simd, simd.mul_f32s(self.power, ln(simd, base)))
+    let share = most + Rendering::SRGB_SHIFT;
+    let light = share.max(most * Rendering::SRGB_EXPONENT);
+    let bright_share = bright + Rendering::SRGB_SHIFT;
+    let bright_light = bright_share.max(bright * Rendering::SRGB_EXPONENT);
+    let scale = gain * ((light * bright_share) / (share * bright_light));
+    let mut result = pixel;
+    for c in 0..3 {
+        result[c] = scale.mul_add(pixel[c] - most, bright).max(0.0).min(1.0);
     }
-
-    /// A pixel with its color kept, from what it is multiplied by before the curve:
-    /// [`Rendering::exposed`].
-    #[inline(always)]
-    fn kept<const CURVE: bool>(&self, pixel: [S::f32s; 3], gain: S::f32s) -> [S::f32s; 3] {
-        let simd = self.simd;
-        let most = greatest(simd, pixel);
-        let divided = self.clamp(simd.mul_f32s(most, gain));
-        let (mut bright, mut gain) = (divided, gain);
-        if CURVE {
-            let factor = self.factor(divided);
-            bright = simd.mul_f32s(divided, factor);
-            gain = simd.mul_f32s(gain, factor);
-        }
-        let share = simd.add_f32s(most, self.srgb_shift);
-        let light = simd.max_f32s(share, simd.mul_f32s(most, self.srgb_exponent));
-        let bright_share = simd.add_f32s(bright, self.srgb_shift);
-        let bright_light = simd.max_f32s(bright_share, simd.mul_f32s(bright, self.srgb_exponent));
-        let shrunk =
-            simd.div_f32s(simd.mul_f32s(light, bright_share), simd.mul_f32s(share, bright_light));
-        let scale = simd.mul_f32s(gain, shrunk);
-        let mut result = pixel;
-        for value in &mut result {
-            let distance = simd.sub_f32s(*value, most);
-            *value = self.clamp(simd.mul_add_e_f32s(scale, distance, bright));
-        }
-        result
-    }
-
-    #[inline(always)]
-    fn clamp(&self, value: S::f32s) -> S::f32s {
-        self.simd.min_f32s(self.simd.max_f32s(value, self.zero), self.one)
-    }
+    result
 }

@@ -2,6 +2,7 @@
 //! processor always has independent work.
 
 use pulp::{Arch, Simd};
+use std::ops::{Add, Div, Mul, Sub};
 use std::sync::OnceLock;
 
 /// Vectors that inference computes together.
@@ -31,65 +32,196 @@ pub(crate) fn store<S: Simd, const V: usize>(row: &mut [f32], at: usize, values:
     vectors.copy_from_slice(&values);
 }
 
-/// The exponential function, within 2 units in the last place. Arguments are clamped to ±87, so the
-/// result is always finite, positive and normal.
-#[inline(always)]
-pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    // Adding this and taking it away again rounds to an integer, which it leaves in the low bits.
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³
-    let splat = |value| simd.splat_f32s(value);
-    let x = simd.min_f32s(simd.max_f32s(x, splat(-87.0)), splat(87.0));
-    let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), splat(ROUND));
-    let n = simd.sub_f32s(shifted, splat(ROUND));
-    // x − n·ln 2, with ln 2 in two parts so that no bit is lost.
-    let r = simd.mul_add_e_f32s(n, splat(-0.693_359_4), x);
-    let r = simd.mul_add_e_f32s(n, splat(2.121_944_4e-4), r);
-    // A polynomial for eʳ on ±ln 2 / 2 (the coefficients of Cephes' expf).
-    let mut p = splat(1.987_569_1e-4);
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = simd.mul_add_e_f32s(p, r, splat(c));
-    }
-    let p = simd.add_f32s(simd.mul_add_e_f32s(p, simd.mul_f32s(r, r), r), splat(1.0));
-    // Times 2ⁿ: n added to the exponent.
-    let n = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
-    simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p), n))
+/// `V` vectors of numbers that are computed with together, operation by operation: the processor works on
+/// one while it waits for the result of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lanes<S: Simd, const V: usize> {
+    simd: S,
+    vectors: [S::f32s; V],
 }
 
-/// The natural logarithm of positive normal numbers, within 2 units in the last place or `1e-7`.
-#[inline(always)]
-pub(crate) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    const ROOT_HALF: u32 = 0x3f35_04f3; // The bits of √½.
-    const ONE: u32 = 0x3f80_0000;
-    const POWER_23: u32 = 0x4b00_0000; // The bits of 2²³.
-    let splat = |value| simd.splat_f32s(value);
-    let bits = |value| simd.splat_u32s(value);
-    // x = m · 2ⁿ with m from √½ to √2.
-    let shifted = simd.add_u32s(simd.transmute_u32s_f32s(x), bits(ONE - ROOT_HALF));
-    let exponent = simd.wrapping_dyn_shr_u32s(shifted, bits(23));
-    // As the lowest bits of 2²³ + n + 127.
-    let n = simd.transmute_f32s_u32s(simd.or_u32s(exponent, bits(POWER_23)));
-    let n = simd.sub_f32s(n, splat(8_388_608.0 + 127.0));
-    let m = simd.add_u32s(simd.and_u32s(shifted, bits(0x007f_ffff)), bits(ROOT_HALF));
-    let f = simd.sub_f32s(simd.transmute_f32s_u32s(m), splat(1.0));
-    // A polynomial for ln(1 + f) (the coefficients of Cephes' logf).
-    let mut p = splat(7.037_683_6e-2);
-    for c in [
-        -1.151_461e-1,
-        1.167_699_9e-1,
-        -1.242_014_1e-1,
-        1.424_932_3e-1,
-        -1.666_805_8e-1,
-        2.000_071_5e-1,
-        -2.499_999_4e-1,
-        3.333_333e-1,
-    ] {
-        p = simd.mul_add_e_f32s(p, f, splat(c));
+impl<S: Simd, const V: usize> Lanes<S, V> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S, vectors: [S::f32s; V]) -> Self {
+        Self { simd, vectors }
     }
-    let square = simd.mul_f32s(f, f);
-    let rest = simd.mul_add_e_f32s(simd.mul_f32s(p, f), square, simd.mul_f32s(square, splat(-0.5)));
-    let mantissa = simd.add_f32s(f, rest);
-    simd.mul_add_e_f32s(n, splat(std::f32::consts::LN_2), mantissa)
+
+    #[cfg(feature = "train")]
+    #[inline(always)]
+    pub(crate) fn vectors(self) -> [S::f32s; V] {
+        self.vectors
+    }
+
+    /// The same number everywhere.
+    #[inline(always)]
+    pub(crate) fn splat(simd: S, value: f32) -> Self {
+        Self { simd, vectors: [simd.splat_f32s(value); V] }
+    }
+
+    #[inline(always)]
+    pub(crate) fn splat_like(self, value: f32) -> Self {
+        Self::splat(self.simd, value)
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(simd: S, row: &[f32], at: usize) -> Self {
+        Self { simd, vectors: load::<S, V>(row, at) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(self, row: &mut [f32], at: usize) {
+        store::<S, V>(row, at, self.vectors);
+    }
+
+    /// `self · factor + term`
+    #[inline(always)]
+    pub(crate) fn mul_add(mut self, factor: impl Operand<S, V>, term: impl Operand<S, V>) -> Self {
+        let (factor, term) = (factor.lanes(self.simd), term.lanes(self.simd));
+        for v in 0..V {
+            self.vectors[v] =
+                self.simd.mul_add_e_f32s(self.vectors[v], factor.vectors[v], term.vectors[v]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    pub(crate) fn min(mut self, other: impl Operand<S, V>) -> Self {
+        let other = other.lanes(self.simd);
+        for v in 0..V {
+            self.vectors[v] = self.simd.min_f32s(self.vectors[v], other.vectors[v]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    pub(crate) fn max(mut self, other: impl Operand<S, V>) -> Self {
+        let other = other.lanes(self.simd);
+        for v in 0..V {
+            self.vectors[v] = self.simd.max_f32s(self.vectors[v], other.vectors[v]);
+        }
+        self
+    }
+
+    /// `then` where `self` is greater than `other`, and elsewhere `otherwise`.
+    #[inline(always)]
+    pub(crate) fn if_greater(mut self, other: Self, then: Self, otherwise: Self) -> Self {
+        for v in 0..V {
+            let greater = self.simd.greater_than_f32s(self.vectors[v], other.vectors[v]);
+            self.vectors[v] = self.simd.select_f32s(greater, then.vectors[v], otherwise.vectors[v]);
+        }
+        self
+    }
+
+    /// The exponential function, within 2 units in the last place. Arguments are clamped to ±87, so the
+    /// result is always finite, positive and normal.
+    #[inline(always)]
+    pub(crate) fn exp(self) -> Self {
+        // Adding this and taking it away again rounds to an integer, which it leaves in the low bits.
+        const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³
+        let x = self.max(-87.0).min(87.0);
+        let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+        let n = shifted - ROUND;
+        // x − n·ln 2, with ln 2 in two parts so that no bit is lost.
+        let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+        // A polynomial for eʳ on ±ln 2 / 2 (the coefficients of Cephes' expf).
+        let mut p = Self::splat(self.simd, 1.987_569_1e-4);
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            p = p.mul_add(r, c);
+        }
+        let mut p = p.mul_add(r * r, r) + 1.0;
+        // Times 2ⁿ: n added to the exponent.
+        let simd = self.simd;
+        for v in 0..V {
+            let n = simd.transmute_u32s_f32s(shifted.vectors[v]);
+            let n = simd.wrapping_dyn_shl_u32s(n, simd.splat_u32s(23));
+            let bits = simd.add_u32s(simd.transmute_u32s_f32s(p.vectors[v]), n);
+            p.vectors[v] = simd.transmute_f32s_u32s(bits);
+        }
+        p
+    }
+
+    /// The natural logarithm of positive normal numbers, within 2 units in the last place or `1e-7`.
+    #[inline(always)]
+    pub(crate) fn ln(self) -> Self {
+        const ROOT_HALF: u32 = 0x3f35_04f3; // The bits of √½.
+        const ONE: u32 = 0x3f80_0000;
+        const POWER_23: u32 = 0x4b00_0000; // The bits of 2²³.
+        let simd = self.simd;
+        let (one_less_root, root) = (simd.splat_u32s(ONE - ROOT_HALF), simd.splat_u32s(ROOT_HALF));
+        // x = m · 2ⁿ with m from √½ to √2.
+        let (mut n, mut m) = (self, self);
+        for v in 0..V {
+            let x = simd.transmute_u32s_f32s(self.vectors[v]);
+            let shifted = simd.add_u32s(x, one_less_root);
+            let exponent = simd.wrapping_dyn_shr_u32s(shifted, simd.splat_u32s(23));
+            // As the lowest bits of 2²³ + n + 127.
+            n.vectors[v] =
+                simd.transmute_f32s_u32s(simd.or_u32s(exponent, simd.splat_u32s(POWER_23)));
+            let mantissa = simd.and_u32s(shifted, simd.splat_u32s(0x007f_ffff));
+            m.vectors[v] = simd.transmute_f32s_u32s(simd.add_u32s(mantissa, root));
+        }
+        let n = n - (8_388_608.0 + 127.0);
+        let f = m - 1.0;
+        // A polynomial for ln(1 + f) (the coefficients of Cephes' logf).
+        let mut p = Self::splat(simd, 7.037_683_6e-2);
+        for c in [
+            -1.151_461e-1,
+            1.167_699_9e-1,
+            -1.242_014_1e-1,
+            1.424_932_3e-1,
+            -1.666_805_8e-1,
+            2.000_071_5e-1,
+            -2.499_999_4e-1,
+            3.333_333e-1,
+        ] {
+            p = p.mul_add(f, c);
+        }
+        let square = f * f;
+        let mantissa = f + (p * f).mul_add(square, square * -0.5);
+        n.mul_add(std::f32::consts::LN_2, mantissa)
+    }
 }
+
+/// What [`Lanes`] compute with: others, or one number for all.
+pub(crate) trait Operand<S: Simd, const V: usize> {
+    fn lanes(self, simd: S) -> Lanes<S, V>;
+}
+
+impl<S: Simd, const V: usize> Operand<S, V> for Lanes<S, V> {
+    #[inline(always)]
+    fn lanes(self, _: S) -> Self {
+        self
+    }
+}
+
+impl<S: Simd, const V: usize> Operand<S, V> for f32 {
+    #[inline(always)]
+    fn lanes(self, simd: S) -> Lanes<S, V> {
+        Lanes::splat(simd, self)
+    }
+}
+
+macro_rules! operator {
+    ($operator:ident, $function:ident, $vectors:ident) => {
+        impl<S: Simd, O: Operand<S, V>, const V: usize> $operator<O> for Lanes<S, V> {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $function(mut self, other: O) -> Self {
+                let other = other.lanes(self.simd);
+                for v in 0..V {
+                    self.vectors[v] = self.simd.$vectors(self.vectors[v], other.vectors[v]);
+                }
+                self
+            }
+        }
+    };
+}
+
+operator!(Add, add, add_f32s);
+operator!(Sub, sub, sub_f32s);
+operator!(Mul, mul, mul_f32s);
+operator!(Div, div, div_f32s);
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +235,7 @@ mod tests {
             type Output = f32;
             #[inline(always)]
             fn with_simd<S: Simd>(self, simd: S) -> f32 {
-                simd.reduce_max_f32s(exp(simd, simd.splat_f32s(self.0)))
+                simd.reduce_max_f32s(Lanes::<S, 1>::splat(simd, self.0).exp().vectors[0])
             }
         }
         for step in -8700..8700 {
@@ -121,7 +253,7 @@ mod tests {
             type Output = f32;
             #[inline(always)]
             fn with_simd<S: Simd>(self, simd: S) -> f32 {
-                simd.reduce_max_f32s(ln(simd, simd.splat_f32s(self.0)))
+                simd.reduce_max_f32s(Lanes::<S, 1>::splat(simd, self.0).ln().vectors[0])
             }
         }
         for step in -8000..8000 {

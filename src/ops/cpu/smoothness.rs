@@ -4,7 +4,7 @@
 
 use super::images::Images;
 use super::rows::{LEFT, Ring, bands, pitch};
-use super::simd::{arch, exp, load, store};
+use super::simd::{Lanes, arch, load, store};
 use crate::ops::Weighting;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -227,7 +227,8 @@ impl<const GRADIENTS: bool> SmoothnessBand<'_, GRADIENTS> {
                         distance = simd.mul_add_e_f32s(color, color, distance);
                         change = simd.add_f32s(change, simd.abs_f32s(difference[3 + channel]));
                     }
-                    let weight = exp(simd, simd.mul_f32s(distance, decay));
+                    let exponent = simd.mul_f32s(distance, decay);
+                    let [weight] = Lanes::new(simd, [exponent]).exp().vectors();
                     // The exponential is always finite; a distance that is not must not get lost.
                     let weight = simd.mul_add_e_f32s(distance, zero, weight);
                     let weight = simd.mul_f32s(weight, share);
