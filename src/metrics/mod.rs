@@ -15,6 +15,7 @@ mod likeness;
 mod luminance;
 mod order;
 mod size;
+mod window;
 
 pub use chroma::{chromaticity_shift, mean_chroma};
 pub use contrast::{entropy, measure_of_enhancement};
