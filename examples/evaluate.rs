@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 use sci_burn::image::RgbImage;
 use sci_burn::metrics::{
     chromaticity_shift, clipped_share, color_cast, entropy, lightness_order_error, mean_chroma,
-    mean_luminance, measure_of_enhancement, psnr, psnr_gt_mean, ssim,
+    mean_luminance, measure_of_enhancement, niqe, psnr, psnr_gt_mean, ssim,
 };
 use sci_burn::photo::find_photos_except;
 use sci_burn::{Enhancer, Exposure, Preset, open_device};
@@ -143,21 +143,24 @@ impl Pictures<'_> {
     }
 }
 
-/// A metric: its name, its decimals in the table, and its function.
-type Column = (&'static str, usize, fn(&Pictures) -> sci_burn::Result<f64>);
+/// A metric: its name, its decimals in the table, and its function. The function gives no figure for
+/// pictures that the metric is not defined for.
+type Column = (&'static str, usize, fn(&Pictures) -> sci_burn::Result<Option<f64>>);
 
-const COLUMNS: [Column; 11] = [
-    ("PSNR", 2, |pictures| psnr(pictures.bright, pictures.truth())),
-    ("GT-mean", 2, |pictures| psnr_gt_mean(pictures.bright, pictures.truth())),
-    ("SSIM", 4, |pictures| ssim(pictures.bright, pictures.truth())),
-    ("LOE", 1, |pictures| lightness_order_error(pictures.bright, pictures.dark)),
-    ("entropy", 3, |pictures| Ok(entropy(pictures.bright))),
-    ("EME", 2, |pictures| Ok(measure_of_enhancement(pictures.bright))),
-    ("luminance", 3, |pictures| Ok(mean_luminance(pictures.bright))),
-    ("clipped", 4, |pictures| Ok(clipped_share(pictures.bright))),
-    ("chroma", 1, |pictures| Ok(mean_chroma(pictures.bright))),
-    ("color cast", 3, |pictures| color_cast(pictures.bright, pictures.dark)),
-    ("color shift", 2, |pictures| chromaticity_shift(pictures.bright, pictures.dark)),
+const COLUMNS: [Column; 12] = [
+    ("PSNR", 2, |pictures| psnr(pictures.bright, pictures.truth()).map(Some)),
+    ("GT-mean", 2, |pictures| psnr_gt_mean(pictures.bright, pictures.truth()).map(Some)),
+    ("SSIM", 4, |pictures| ssim(pictures.bright, pictures.truth()).map(Some)),
+    ("LOE", 1, |pictures| lightness_order_error(pictures.bright, pictures.dark).map(Some)),
+    ("entropy", 3, |pictures| Ok(Some(entropy(pictures.bright)))),
+    ("EME", 2, |pictures| Ok(Some(measure_of_enhancement(pictures.bright)))),
+    // Its only error is that there are too few blocks.
+    ("NIQE", 2, |pictures| Ok(niqe(pictures.bright).ok())),
+    ("luminance", 3, |pictures| Ok(Some(mean_luminance(pictures.bright)))),
+    ("clipped", 4, |pictures| Ok(Some(clipped_share(pictures.bright)))),
+    ("chroma", 1, |pictures| Ok(Some(mean_chroma(pictures.bright)))),
+    ("color cast", 3, |pictures| color_cast(pictures.bright, pictures.dark).map(Some)),
+    ("color shift", 2, |pictures| chromaticity_shift(pictures.bright, pictures.dark).map(Some)),
 ];
 
 /// The number of columns, the first ones, that need the ground truth.
@@ -243,12 +246,12 @@ impl Truths<'_> {
     }
 }
 
-/// A method's figures, one for each column.
+/// A method's figures, one for each column, where there is one.
 struct Row {
     /// None if the figures are means.
     photo: Option<String>,
     method: String,
-    figures: Vec<f64>,
+    figures: Vec<Option<f64>>,
 }
 
 /// Measures a photograph: a row for each method.
@@ -277,7 +280,10 @@ fn measure(
 /// The means of a method's figures, if there are figures.
 fn mean(method: &str, rows: &[Row]) -> Option<Row> {
     let rows: Vec<_> = rows.iter().filter(|row| row.method == method).collect();
-    let mean = |column| rows.iter().map(|row| row.figures[column]).sum::<f64>() / rows.len() as f64;
+    let mean = |column: usize| {
+        let figures: Vec<f64> = rows.iter().filter_map(|row| row.figures[column]).collect();
+        (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
+    };
     let columns = rows.first()?.figures.len();
     Some(Row { photo: None, method: method.to_owned(), figures: (0..columns).map(mean).collect() })
 }
@@ -288,7 +294,10 @@ fn print_table(columns: &[Column], rows: &[Row]) {
     let mut lines: Vec<Vec<String>> = vec![iter::once(String::new()).chain(names).collect()];
     for row in rows {
         let figures = row.figures.iter().zip(columns);
-        let cells = figures.map(|(figure, (_, decimals, _))| format!("{figure:.decimals$}"));
+        let cells = figures.map(|(figure, (_, decimals, _))| match figure {
+            Some(figure) => format!("{figure:.decimals$}"),
+            None => "-".to_owned(),
+        });
         lines.push(iter::once(escaped(&row.method)).chain(cells).collect());
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
@@ -302,21 +311,23 @@ fn print_table(columns: &[Column], rows: &[Row]) {
     }
 }
 
-/// The figures as CSV: a line for each photograph and method.
+/// The figures as CSV: a line for each photograph and method. A figure that there is not is empty.
 fn csv(columns: &[Column], rows: &[Row]) -> Vec<u8> {
     let mut table = csv::Writer::from_writer(Vec::new());
     let in_memory = "memory takes every record";
     let names = columns.iter().map(|(name, ..)| *name);
     table.write_record(["photograph", "method"].into_iter().chain(names)).expect(in_memory);
     for row in rows {
-        let figures = row.figures.iter().map(ToString::to_string);
+        let figures = row.figures.iter();
+        let figures = figures.map(|figure| figure.map_or(String::new(), |it| it.to_string()));
         let names = [row.photo.clone().unwrap_or_default(), row.method.clone()];
         table.write_record(names.into_iter().chain(figures)).expect(in_memory);
     }
     table.into_inner().expect(in_memory)
 }
 
-/// Figures and means as JSON. An infinite PSNR becomes null, since JSON has no such number.
+/// Figures and means as JSON. A figure that there is not becomes null, and
+/// an infinite PSNR too, since JSON has no such number.
 fn json(columns: &[Column], means: &[Row], rows: &[Row]) -> Vec<u8> {
     let object = |row: &Row| {
         let mut object = Map::new();

@@ -4,7 +4,7 @@
 mod common;
 
 use sci_burn::image::{DynamicImage, Rgb, RgbImage};
-use sci_burn::metrics::{mean_luminance, psnr, psnr_gt_mean, ssim};
+use sci_burn::metrics::{mean_luminance, niqe, psnr, psnr_gt_mean, ssim};
 use sci_burn::{Enhancer, Preset, open_device, open_photo};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -59,13 +59,14 @@ fn evaluate_measures_what_the_metrics_measure() {
     let error = text(&output.stderr);
     assert!(error.contains("broken.png") && error.lines().count() == 1, "{error}");
 
-    const COLUMNS: [&str; 11] = [
+    const COLUMNS: [&str; 12] = [
         "PSNR",
         "GT-mean",
         "SSIM",
         "LOE",
         "entropy",
         "EME",
+        "NIQE",
         "luminance",
         "clipped",
         "chroma",
@@ -89,12 +90,13 @@ fn evaluate_measures_what_the_metrics_measure() {
         let bright = enhancer.enhance(&input.clone().into()).unwrap().into_rgb8();
         for (row, picture) in [(&rows[0], &input), (&rows[4], &bright)] {
             let expected = [psnr(picture, &clean).unwrap(), ssim(picture, &clean).unwrap()];
-            let expected = [expected[0], expected[1], mean_luminance(picture)];
-            let found = [2, 4, 8].map(|column| row[column].parse::<f64>().unwrap());
+            let [psnr, ssim] = expected;
+            let expected = [psnr, ssim, niqe(picture).unwrap(), mean_luminance(picture)];
+            let found = [2, 4, 8, 9].map(|column| row[column].parse::<f64>().unwrap());
             assert_eq!(found, expected, "{row:?}");
         }
         // The input compared with itself: its order of lightness and its colors are kept.
-        assert_eq!([5, 11, 12].map(|column| rows[0][column].parse::<f64>().unwrap()), [0.0; 3]);
+        assert_eq!([5, 12, 13].map(|column| rows[0][column].parse::<f64>().unwrap()), [0.0; 3]);
         let scaled = psnr_gt_mean(&bright, &clean).unwrap();
         assert_eq!(rows[4][3].parse::<f64>().unwrap(), scaled);
     }
@@ -137,7 +139,7 @@ fn evaluate_without_ground_truth_has_no_columns_for_it() {
     let header = std::fs::read_to_string(csv).unwrap().lines().next().unwrap().to_owned();
     assert_eq!(
         header,
-        "photograph,method,LOE,entropy,EME,luminance,clipped,chroma,color cast,color shift"
+        "photograph,method,LOE,entropy,EME,NIQE,luminance,clipped,chroma,color cast,color shift"
     );
     let printed = text(&output.stdout);
     let methods: Vec<_> = ["input", "SCI easy", "SCI medium", "SCI difficult"].into();
@@ -145,6 +147,38 @@ fn evaluate_without_ground_truth_has_no_columns_for_it() {
         assert!(line.starts_with(method), "{line}");
     }
     assert!(printed.ends_with("1 measured, 0 failed\n"), "{printed}");
+}
+
+#[test]
+fn evaluate_leaves_out_what_a_small_photograph_does_not_have() {
+    let root = tempfile::tempdir().unwrap();
+    let [small, csv, json] =
+        ["small.png", "figures.csv", "figures.json"].map(|name| root.path().join(name));
+    RgbImage::from_fn(60, 40, |x, y| Rgb([x as u8, y as u8, 20])).save(&small).unwrap();
+    let large = samples().join("coffee-dark.png");
+    let evaluate = |photos: &[&Path]| {
+        let options = ["--preset", "easy", "--force", "--csv"].map(OsStr::new);
+        let files = [csv.as_os_str(), "--json".as_ref(), json.as_os_str()];
+        let photos = photos.iter().map(|photo| photo.as_os_str());
+        let output = run("evaluate", photos.chain(options).chain(files));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let mut table = csv::Reader::from_path(&csv).unwrap();
+        let column = table.headers().unwrap().iter().position(|name| name == "NIQE").unwrap();
+        let cells: Vec<_> = table.records().map(|row| row.unwrap()[column].to_owned()).collect();
+        let figures: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        let mean = figures["means"][0]["NIQE"].clone();
+        let line = text(&output.stdout).lines().nth(1).unwrap().to_owned();
+        (cells, mean, line)
+    };
+    let (cells, mean, line) = evaluate(&[&small]);
+    assert_eq!((cells, mean), (vec![String::new(); 2], serde_json::Value::Null));
+    assert!(line.split_whitespace().any(|cell| cell == "-"), "{line}");
+    // The mean is that of the photographs which have one.
+    let (cells, mean, line) = evaluate(&[&small, &large]);
+    assert!(cells[..2].iter().all(String::is_empty), "{cells:?}");
+    assert_eq!(cells[2].parse::<f64>().unwrap(), mean.as_f64().unwrap());
+    assert!(line.split_whitespace().all(|cell| cell != "-"), "{line}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::luminance::{LEVEL, luminance};
 use super::size::same_size;
+use super::window::{gaussian, mean};
 use crate::error::{Error, Result};
 use image::RgbImage;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
@@ -82,7 +83,7 @@ pub fn ssim(picture: &RgbImage, truth: &RgbImage) -> Result<f64> {
         return Err(Error::argument("picture", reason));
     }
     let [columns, rows] = [width, height].map(|side| side - WINDOW + 1);
-    let gaussian = gaussian();
+    let gaussian: [f64; WINDOW] = gaussian(SIGMA);
     // The window's moments along one row, from one column to the next.
     let along_row = |y: usize| -> Vec<Moments> {
         let row = |picture| &pixels(picture)[y * width..][..width];
@@ -115,30 +116,11 @@ fn moments(a: [u8; 3], b: [u8; 3]) -> Moments {
     [a, b, a * a + b * b, a * b]
 }
 
-fn mean<'a>(weights: &[f64; WINDOW], window: impl Iterator<Item = &'a Moments>) -> Moments {
-    let mut sums = [0.0; 4];
-    for (weight, moments) in weights.iter().zip(window) {
-        for (sum, moment) in sums.iter_mut().zip(moments) {
-            *sum += weight * moment;
-        }
-    }
-    sums
-}
-
 /// The paper's equation 13.
 fn similarity([a, b, squares, product]: Moments) -> f64 {
     let (means, mean_squares) = (a * b, a * a + b * b);
     let (covariance, variances) = (product - means, squares - mean_squares);
     (2.0 * means + C1) * (2.0 * covariance + C2) / ((mean_squares + C1) * (variances + C2))
-}
-
-fn gaussian() -> [f64; WINDOW] {
-    let weights: [f64; WINDOW] = std::array::from_fn(|index| {
-        let distance = index as f64 - (WINDOW / 2) as f64;
-        (-0.5 * (distance / SIGMA).powi(2)).exp()
-    });
-    let sum: f64 = weights.iter().sum();
-    weights.map(|weight| weight / sum)
 }
 
 fn pixels(picture: &RgbImage) -> &[[u8; 3]] {

@@ -5,6 +5,7 @@
 //! | [`psnr`], [`psnr_gt_mean`], [`ssim`] | the ground truth | higher |
 //! | [`lightness_order_error`], [`color_cast`], [`chromaticity_shift`] | the dark picture | lower |
 //! | [`entropy`], [`measure_of_enhancement`] | nothing | higher, unless it is noise |
+//! | [`niqe`] | the statistics of good photographs | lower |
 //! | [`mean_luminance`], [`mean_chroma`] | nothing | a matter of taste |
 //! | [`clipped_share`] | nothing | lower |
 
@@ -13,8 +14,10 @@ mod contrast;
 mod exposure;
 mod likeness;
 mod luminance;
+mod niqe;
 mod order;
 mod size;
+mod window;
 
 pub use chroma::{chromaticity_shift, mean_chroma};
 pub use contrast::{entropy, measure_of_enhancement};
@@ -24,6 +27,7 @@ pub(crate) use exposure::color_shift;
 pub use exposure::{clipped_share, color_cast, mean_luminance};
 pub use likeness::{psnr, psnr_gt_mean, ssim};
 pub(crate) use luminance::LUMINANCE;
+pub use niqe::niqe;
 pub use order::lightness_order_error;
 
 #[cfg(all(test, feature = "photo"))]
