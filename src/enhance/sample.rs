@@ -15,12 +15,12 @@ const BAND: usize = 32;
 
 /// Rows and columns of a piece of a larger picture: with the three columns at each side that the
 /// published network sees as well, a row fills whole vectors.
-const PIECE: [usize; 2] = [2, 42];
+const PIECE: [usize; 2] = [4, 42];
 /// A larger picture is divided into cells of about so many rows and columns, with one piece each, so
 /// that computing the pieces takes a small part of the time of enhancing.
-const CELL: [usize; 2] = [16, 168];
+const CELL: [usize; 2] = [48, 168];
 /// The cells are smaller where there would be fewer of them, and larger where there would be more.
-const CELLS: [usize; 2] = [128, 1024];
+const CELLS: [usize; 2] = [96, 512];
 
 /// The steps of a sequence in the plane that covers the unit square evenly: powers of the inverse of
 /// the plastic number, `x³ = x + 1`.

@@ -88,17 +88,18 @@ impl Tone {
             let [luminance, greatest, clipped] = tone.outcome(sample, color);
             luminance <= target && greatest <= MOST_COLORED * target && clipped <= MOST_CLIPPED
         };
-        let most = |tone: &dyn Fn(f32) -> Self| {
-            let tone = |step: usize| tone(step as f32 / STEPS as f32);
-            let guess = last(0..STEPS + 1, |step| allowed(&few, tone(step)));
-            tone(last_near(guess, |step| allowed(&sample, tone(step))))
-        };
-        if allowed(&sample, Self::FULL) {
-            let range = 1.0 - Self::MAX_GAMMA.recip();
-            most(&|part| Self { strength: 1.0, gamma: (1.0 - range * part).recip() })
-        } else {
-            most(&Self::from_strength)
+        let guess = last(0..STEPS + 1, |step| allowed(&few, Self::from_step(step)));
+        Self::from_step(last_near(guess, |step| allowed(&sample, Self::from_step(step))))
+    }
+
+    /// All tones in order: those with less than the whole strength, then those with a curve.
+    fn from_step(step: usize) -> Self {
+        let part = step as f32 / (STEPS / 2) as f32;
+        if part <= 1.0 {
+            return Self::from_strength(part);
         }
+        let range = 1.0 - Self::MAX_GAMMA.recip();
+        Self { strength: 1.0, gamma: (1.0 - range * (part - 1.0)).recip() }
     }
 
     /// The means of the luminance and of the greatest channel, and the share of pixels that become clipped.
@@ -107,11 +108,11 @@ impl Tone {
         let [mut mean, mut colored, mut clipped] = [0.0; 3];
         for lit @ [pixel, illumination] in sample {
             let [bright, most] = match color {
-                // The luminance is that of the channels' mean, which is all that is needed.
                 Color::Kept => {
                     let most = greatest(*pixel);
-                    let [bright, scale] = rendering.exposed(most, greatest(*illumination));
-                    [bright - scale * (most - luminance(*pixel)), bright]
+                    let bright = rendering.exposed(most, greatest(*illumination));
+                    let scale = Rendering::scale(most, bright);
+                    [scale * luminance(*pixel) + Rendering::SRGB_SHIFT * (scale - 1.0), bright]
                 }
                 Color::PerChannel => {
                     let bright = rendering.pixel(*lit);
@@ -128,8 +129,8 @@ impl Tone {
     }
 }
 
-/// Strength and gamma are found to within one of so many steps, which is not visible.
-const STEPS: usize = 1024;
+/// The tone is found to within one of so many steps, which is not visible.
+const STEPS: usize = 2048;
 /// They are looked for among every so many points first.
 const FEW: usize = 8;
 
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_good_guess_finds_what_a_search_of_all_finds() {
-        for expected in [0, 1, 3, 500, 1023, 1024] {
+        for expected in [0, 1, 3, 500, STEPS - 1, STEPS] {
             for guess in 0..=STEPS {
                 assert_eq!(last_near(guess, |step| step <= expected), expected, "{guess}");
             }

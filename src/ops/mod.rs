@@ -133,7 +133,7 @@ pub(crate) struct Rendering {
     pub(crate) exponent: f32,
     /// Whether the colors stay: the three channels of a pixel share one illumination, the greatest of
     /// theirs, and the curve takes the greatest channel, which the others follow as if there were more of
-    /// the same light. See [`exposed`](Self::exposed).
+    /// the same light. See [`scale`](Self::scale).
     pub(crate) kept: bool,
     /// The standard deviation of the image's noise in luminance that is filtered out of the result; 0 for
     /// no filter. See [`plain::denoise`].
@@ -151,7 +151,6 @@ impl Rendering {
     /// sRGB's encoding of light (IEC 61966-2-1): above its dark end, `((v + 0.055) / 1.055)^2.4` is the
     /// light of a value `v`.
     pub(crate) const SRGB_SHIFT: f32 = 0.055;
-    pub(crate) const SRGB_EXPONENT: f32 = 2.4;
 
     /// How many pixels the noise filter sees to each side: it averages twice over windows of 5×5.
     pub(crate) const FILTER_REACH: usize = 4;
@@ -194,8 +193,9 @@ impl Rendering {
     pub(crate) fn pixel(self, [pixel, illumination]: Lit) -> [f32; 3] {
         if self.kept {
             let most = greatest(pixel);
-            let [bright, scale] = self.exposed(most, greatest(illumination));
-            return pixel.map(|value| (bright - scale * (most - value)).clamp(0.0, 1.0));
+            let scale = Self::scale(most, self.exposed(most, greatest(illumination)));
+            let shift = Self::SRGB_SHIFT * (scale - 1.0);
+            return pixel.map(|value| (scale * value + shift).clamp(0.0, 1.0));
         }
         [0, 1, 2].map(|c| {
             let bright = (pixel[c] / self.weakened(illumination[c])).min(1.0);
@@ -208,27 +208,20 @@ impl Rendering {
         1.0 - self.strength + self.strength * illumination
     }
 
-    /// Where the colors are kept: what becomes of the greatest channel of a pixel, and what the distances
-    /// of the others from it are multiplied by.
-    ///
-    /// More light multiplies the light of all channels by the same number. sRGB encodes light with a
-    /// power, whose exponent is less for what is dark, so that the distances of the encoded channels, in
-    /// proportion, shrink by the ratio of the exponents before and after.
-    pub(crate) fn exposed(self, most: f32, illumination: f32) -> [f32; 2] {
-        let gain = self.weakened(illumination).recip();
-        let divided = (most * gain).min(1.0);
-        let factor = self.factor(divided);
-        let bright = divided * factor;
-        let ([light, share], [bright_light, bright_share]) = (exponent(most), exponent(bright));
-        [bright, gain * factor * (light * bright_share) / (share * bright_light)]
+    /// Where the colors are kept: what becomes of the greatest channel of a pixel.
+    pub(crate) fn exposed(self, most: f32, illumination: f32) -> f32 {
+        let divided = (most / self.weakened(illumination)).min(1.0);
+        divided * self.factor(divided)
     }
-}
 
-/// Numerator and denominator of the exponent with which the light of sRGB rises near a value:
-/// `2.4·v / (v + 0.055)`, or 1 for dark values (IEC 61966-2-1).
-fn exponent(value: f32) -> [f32; 2] {
-    let sum = value + Rendering::SRGB_SHIFT;
-    [sum.max(Rendering::SRGB_EXPONENT * value), sum]
+    /// Where the colors are kept: the factor `k` by which all channels `v` of a pixel follow the greatest one,
+    /// `v + 0.055 → k · (v + 0.055)`.
+    ///
+    /// More light multiplies the light of all channels by the same number, and what sRGB encodes light with
+    /// is a power of `v + 0.055`.
+    pub(crate) fn scale(most: f32, bright: f32) -> f32 {
+        (bright + Self::SRGB_SHIFT) / (most + Self::SRGB_SHIFT)
+    }
 }
 
 /// The greatest channel of a pixel.

@@ -46,22 +46,14 @@ fn factor(value: Tensor<4>, rendering: Rendering) -> Tensor<4> {
     }
 }
 
-/// [`Rendering::exposed`] for whole images, which the illumination divides.
+/// [`Rendering::exposed`] and [`Rendering::scale`] for whole images, which the illumination divides.
 fn exposed(image: Tensor<4>, illumination: Tensor<4>, rendering: Rendering) -> Tensor<4> {
     let most = image.clone().max_dim(1);
-    let gain = illumination.slice_dim(1, 0..1).recip();
-    let divided = (most.clone() * gain.clone()).clamp(0.0, 1.0);
-    let factor = factor(divided.clone(), rendering);
-    let bright = divided * factor.clone();
-    // Numerator and denominator of the exponent of sRGB's light.
-    let exponent = |value: Tensor<4>| {
-        let sum = value.clone() + Rendering::SRGB_SHIFT;
-        (sum.clone().max_pair(value * Rendering::SRGB_EXPONENT), sum)
-    };
-    let ((light, share), (bright_light, bright_share)) =
-        (exponent(most.clone()), exponent(bright.clone()));
-    let scale = gain * factor * (light * bright_share) / (share * bright_light);
-    (bright - scale * (most - image)).clamp(0.0, 1.0)
+    let divided = (most.clone() / illumination.slice_dim(1, 0..1)).clamp(0.0, 1.0);
+    let bright = divided.clone() * factor(divided, rendering);
+    let scale = (bright + Rendering::SRGB_SHIFT) / (most + Rendering::SRGB_SHIFT);
+    let shift = (scale.clone() - 1.0) * Rendering::SRGB_SHIFT;
+    (scale * image + shift).clamp(0.0, 1.0)
 }
 
 /// A guided filter (He et al., 2013) of radius 2, for the luminance and for the two color differences

@@ -92,20 +92,30 @@ impl Denoiser {
         let sums = self.sums.row_mut(0);
         for x in (0..width).step_by(V * S::F32_LANES) {
             let at = |channel: usize| channel * pitch + LEFT + x;
-            for channel in 0..3 {
-                total(down::<S>(simd, rows, at(channel))).store(sums, at(channel));
+            // Each row is loaded once; more sums at a time would not fit into the registers.
+            let luma = Lanes::<S, V>::load(simd, rows[0], at(0));
+            let (mut sum, mut squares) = (luma, luma * luma);
+            for row in &rows[1..] {
+                let luma = Lanes::load(simd, row, at(0));
+                sum = sum + luma;
+                squares = luma.mul_add(luma, squares);
             }
-            let mut luma = down::<S>(simd, rows, at(0));
-            let mut reds = down::<S>(simd, rows, at(1));
-            for luma in &mut luma {
-                *luma = *luma * *luma;
-            }
-            total(luma).store(sums, at(3));
-            for (reds, row) in reds.iter_mut().zip(rows) {
+            sum.store(sums, at(0));
+            squares.store(sums, at(3));
+            let reds = Lanes::<S, V>::load(simd, rows[0], at(1));
+            let blues = Lanes::<S, V>::load(simd, rows[0], at(2));
+            let (mut red_sum, mut blue_sum) = (reds, blues);
+            let mut squares = reds.mul_add(reds, blues * blues);
+            for row in &rows[1..] {
+                let reds = Lanes::load(simd, row, at(1));
                 let blues = Lanes::load(simd, row, at(2));
-                *reds = reds.mul_add(*reds, blues * blues);
+                red_sum = red_sum + reds;
+                blue_sum = blue_sum + blues;
+                squares = reds.mul_add(reds, blues.mul_add(blues, squares));
             }
-            total(reds).store(sums, at(4));
+            red_sum.store(sums, at(1));
+            blue_sum.store(sums, at(2));
+            squares.store(sums, at(4));
         }
         end_rows(sums, pitch, width);
         let (sums, shares) = (self.sums.row(0), self.shares.row(0));
@@ -147,7 +157,11 @@ impl Denoiser {
         for channel in 0..MODELS {
             for x in (0..width).step_by(V * S::F32_LANES) {
                 let at = channel * pitch + LEFT + x;
-                total(down::<S>(simd, rows, at)).store(sums, at);
+                let mut sum = Lanes::<S, V>::load(simd, rows[0], at);
+                for row in &rows[1..] {
+                    sum = sum + Lanes::load(simd, row, at);
+                }
+                sum.store(sums, at);
             }
         }
         end_rows(sums, pitch, width);
@@ -189,11 +203,6 @@ fn window(ring: &Ring, y: usize, height: usize) -> [&[f32]; 5] {
     [-2, -1, 0, 1, 2].map(|offset| ring.neighbor(y, offset, height))
 }
 
-#[inline(always)]
-fn total<S: Simd>([a, b, c, d, e]: [Lanes<S, V>; 5]) -> Lanes<S, V> {
-    (a + e) + (b + d) + c
-}
-
 /// What is kept of the distance from the mean where it has this variance, some of which is noise.
 #[inline(always)]
 fn slope<S: Simd>(variance: Lanes<S, V>, noise: Lanes<S, V>) -> Lanes<S, V> {
@@ -201,24 +210,13 @@ fn slope<S: Simd>(variance: Lanes<S, V>, noise: Lanes<S, V>) -> Lanes<S, V> {
     variance / (variance + (noise + Rendering::LEAST_VARIANCE))
 }
 
-/// The values of five rows.
-#[inline(always)]
-fn down<S: Simd>(simd: S, rows: [&[f32]; 5], at: usize) -> [Lanes<S, V>; 5] {
-    let mut values = [Lanes::splat(simd, 0.0); 5];
-    for (value, row) in values.iter_mut().zip(rows) {
-        *value = Lanes::load(simd, row, at);
-    }
-    values
-}
-
 /// Sums over five columns.
 #[inline(always)]
 fn across<S: Simd>(simd: S, row: &[f32], at: usize) -> Lanes<S, V> {
-    let mut columns = [Lanes::splat(simd, 0.0); 5];
-    for (offset, column) in columns.iter_mut().enumerate() {
-        *column = Lanes::load(simd, row, at - RADIUS + offset);
-    }
-    total(columns)
+    let column = |offset: usize| at + offset - RADIUS;
+    let outer = Lanes::load(simd, row, column(0)) + Lanes::load(simd, row, column(4));
+    let inner = Lanes::load(simd, row, column(1)) + Lanes::load(simd, row, column(3));
+    outer + inner + Lanes::load(simd, row, at)
 }
 
 /// Zeros after the rows of all channels, where the last vectors have gone over the edge.

@@ -36,20 +36,21 @@ impl PackedEstimator {
         let channels = input.bias.len();
         // Features that do not exist are zero: their weights are, in and out.
         let filled = channels.next_multiple_of(G);
-        let kernel = |weights: &Weights, inputs: usize, filled_inputs: usize| {
+        let kernel = |weights: &Weights, inputs: usize, filled_inputs: usize, sign: f32| {
             Kernel::new(
                 weights.bias.len(),
                 filled_inputs,
                 |o, i, tap| {
-                    if i < inputs { weights.weight[(o * inputs + i) * 9 + tap] } else { 0.0 }
+                    if i < inputs { sign * weights.weight[(o * inputs + i) * 9 + tap] } else { 0.0 }
                 },
-                |o| weights.bias[o],
+                |o| sign * weights.bias[o],
             )
         };
         Self {
-            input: kernel(input, 3, 3),
-            block: kernel(block, channels, filled),
-            output: kernel(output, channels, filled),
+            input: kernel(input, 3, 3, 1.0),
+            block: kernel(block, channels, filled, 1.0),
+            // What the sigmoid needs is `exp(−conv)`.
+            output: kernel(output, channels, filled, -1.0),
             blocks,
             scratch: Mutex::default(),
         }
@@ -70,6 +71,8 @@ impl PackedEstimator {
 pub(crate) trait Band: Send {
     /// Whether the illumination is asked for, beside the reflectance.
     const ILLUMINATION: bool;
+    /// Whether the values are levels, between black and white, and the results are rounded to levels.
+    const LEVELS: bool;
 
     /// Writes the red, green and blue of some columns of the image's row `y`, in `[0, 1]`, to the
     /// beginnings of three planes.
@@ -322,7 +325,8 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
         let mut decay = pixel;
         for c in 0..3 {
             pixel[c] = Lanes::load(simd, image, at(c));
-            decay[c] = (Lanes::new(simd, sums[c]) * -1.0).exp();
+            // The weights are those of −conv. Bounded, so that products of two are finite.
+            decay[c] = Lanes::new(simd, sums[c]).max(-40.0).min(40.0).exp_within();
         }
         if KEPT {
             division.shared_gain(decay, pixel).store(reflectance, at(0));
@@ -355,8 +359,11 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
         for c in 0..3 {
             pixel[c] = Lanes::load(simd, image, at(c));
         }
-        let result = kept::<S, CURVE>(rendering, pixel, gain);
+        let mut result = kept::<S, CURVE>(rendering, pixel, gain);
         for c in 0..3 {
+            if !B::LEVELS {
+                result[c] = result[c].max(0.0).min(1.0);
+            }
             result[c].store(reflectance, at(c));
             if B::ILLUMINATION {
                 (Lanes::splat(simd, 1.0) / gain).store(illumination, at(c));
@@ -398,8 +405,7 @@ impl Division {
     fn shared_gain<S: Simd>(self, decay: [Lanes<S, V>; 3], pixel: [Lanes<S, V>; 3]) -> Lanes<S, V> {
         let (mut n, mut d) = (decay[0], decay[0]);
         for c in 0..3 {
-            // Bounded, so that the products below are finite.
-            let down = decay[c].min(1e18) + 1.0;
+            let down = decay[c] + 1.0;
             let up = pixel[c].mul_add(down, 1.0);
             if c == 0 {
                 (n, d) = (up, down);
@@ -429,7 +435,7 @@ impl Division {
 fn curve_factor<S: Simd>(rendering: Rendering, value: Lanes<S, V>) -> Lanes<S, V> {
     let scale = (1.0 + Rendering::TOE).recip();
     let base = value.mul_add(scale, Rendering::TOE * scale);
-    (base.ln() * rendering.power()).exp()
+    (base.ln() * rendering.power()).exp_within()
 }
 
 /// A pixel with its color kept, from what it is multiplied by before the curve: [`Rendering::exposed`].
@@ -440,20 +446,15 @@ fn kept<S: Simd, const CURVE: bool>(
     gain: Lanes<S, V>,
 ) -> [Lanes<S, V>; 3] {
     let most = pixel[0].max(pixel[1]).max(pixel[2]);
-    let (mut bright, mut gain) = ((most * gain).max(0.0).min(1.0), gain);
+    let mut bright = (most * gain).max(0.0).min(1.0);
     if CURVE {
-        let factor = curve_factor(rendering, bright);
-        bright = bright * factor;
-        gain = gain * factor;
+        bright = bright * curve_factor(rendering, bright);
     }
-    let share = most + Rendering::SRGB_SHIFT;
-    let light = share.max(most * Rendering::SRGB_EXPONENT);
-    let bright_share = bright + Rendering::SRGB_SHIFT;
-    let bright_light = bright_share.max(bright * Rendering::SRGB_EXPONENT);
-    let scale = gain * ((light * bright_share) / (share * bright_light));
+    let scale = (bright + Rendering::SRGB_SHIFT) / (most + Rendering::SRGB_SHIFT);
+    let shift = scale.mul_add(Rendering::SRGB_SHIFT, -Rendering::SRGB_SHIFT);
     let mut result = pixel;
     for c in 0..3 {
-        result[c] = scale.mul_add(pixel[c] - most, bright).max(0.0).min(1.0);
+        result[c] = scale.mul_add(pixel[c], shift);
     }
     result
 }

@@ -40,6 +40,7 @@ impl<P: EnhancePixel> Interleaved<'_, P> {
 
 impl<P: EnhancePixel> Band for Interleaved<'_, P> {
     const ILLUMINATION: bool = false;
+    const LEVELS: bool = true;
 
     #[inline(always)]
     fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
@@ -82,6 +83,7 @@ impl<P: EnhancePixel> Sampled<'_, P> {
 
 impl<P: EnhancePixel> Band for Sampled<'_, P> {
     const ILLUMINATION: bool = true;
+    const LEVELS: bool = true;
 
     #[inline(always)]
     fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {
@@ -116,6 +118,7 @@ pub(super) struct Planar<'a> {
 
 impl Band for Planar<'_> {
     const ILLUMINATION: bool = true;
+    const LEVELS: bool = false;
 
     #[inline(always)]
     fn load(&mut self, y: usize, columns: Range<usize>, planes: [&mut [f32]; 3]) {

@@ -114,11 +114,18 @@ impl<S: Simd, const V: usize> Lanes<S, V> {
 
     /// The exponential function, within 2 units in the last place. Arguments are clamped to ±87, so the
     /// result is always finite, positive and normal.
+    #[cfg(any(feature = "train", test))]
     #[inline(always)]
     pub(crate) fn exp(self) -> Self {
+        self.max(-87.0).min(87.0).exp_within()
+    }
+
+    /// The exponential function of arguments within ±87.
+    #[inline(always)]
+    pub(crate) fn exp_within(self) -> Self {
         // Adding this and taking it away again rounds to an integer, which it leaves in the low bits.
         const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³
-        let x = self.max(-87.0).min(87.0);
+        let x = self;
         let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
         let n = shifted - ROUND;
         // x − n·ln 2, with ln 2 in two parts so that no bit is lost.
