@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example compare -- dark.png -o sheet.png
 //! cargo run --release --example compare -- dark.png -o sheet.png --illumination --width 600
+//! cargo run --release --example compare -- dark.png -o sheet.png --part 120,80,60,40
 //! ```
 
 mod common;
@@ -20,12 +21,14 @@ use embedded_graphics::text::{Baseline, Text};
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Color, Denoise, Enhancer, Exposure, save_photo};
+use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, Tone, save_photo};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// Compares results on one sheet: a photograph, three classical methods, and SCI step by step: as
-/// published, with the tone curve, with kept colors, and with the noise filter.
+/// published, with the tone curve (strength:gamma), with kept colors, and with the noise filter (the noise in
+/// levels of 255).
 #[derive(Parser)]
 struct Options {
     /// The photograph.
@@ -40,6 +43,10 @@ struct Options {
     /// Show the illumination that SCI estimates.
     #[arg(long)]
     illumination: bool,
+    /// Show only a part of the photograph, X,Y,WIDTH,HEIGHT in pixels, enlarged to the width of a column. The whole
+    /// photograph is enhanced.
+    #[arg(long)]
+    part: Option<Part>,
     #[command(flatten)]
     network: common::NetworkOptions,
     #[command(flatten)]
@@ -66,29 +73,94 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The steps from the published result to that of the example `enhance`: a name, an exposure, the colors
-/// and the noise filter.
-const STEPS: [(&str, Exposure, Color, Denoise); 4] = [
-    ("SCI, as published", Exposure::Full, Color::PerChannel, Denoise::Off),
-    ("with the tone curve", Exposure::AUTO, Color::PerChannel, Denoise::Off),
-    ("with kept colors", Exposure::AUTO, Color::Kept, Denoise::Off),
-    ("without noise", Exposure::AUTO, Color::Kept, Denoise::Auto),
+/// The steps from the published result to that of the example `enhance`: an exposure, the colors and the
+/// noise filter.
+const STEPS: [(Exposure, Color, Denoise); 4] = [
+    (Exposure::Full, Color::PerChannel, Denoise::Off),
+    (Exposure::AUTO, Color::PerChannel, Denoise::Off),
+    (Exposure::AUTO, Color::Kept, Denoise::Off),
+    (Exposure::AUTO, Color::Kept, Denoise::Auto),
 ];
+
+/// What a step adds to the one before it, with what was found for this photograph.
+fn step_name(enhancer: &Enhancer, dark: &RgbImage) -> Result<String> {
+    let [width, height] = [dark.width() as usize, dark.height() as usize];
+    let frame = Frame::<Rgb<u8>>::new(dark, width, height, 3 * width)?;
+    Ok(match (enhancer.exposure(), enhancer.color(), enhancer.denoise()) {
+        (Exposure::Full, ..) => "SCI, as published".to_owned(),
+        (_, Color::PerChannel, _) => {
+            let Tone { strength, gamma, .. } = enhancer.tone(frame)?;
+            format!("tone {strength:.2}:{gamma:.2}")
+        }
+        (.., Denoise::Off) => "with kept colors".to_owned(),
+        _ => format!("noise {:.1} filtered", enhancer.noise(frame) * 255.0),
+    })
+}
+
+/// A part of a photograph: left, top, width and height in pixels.
+#[derive(Clone, Copy, Debug)]
+struct Part([u32; 4]);
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let numbers: Option<Vec<u32>> = text.split(',').map(|number| number.parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[x, y, width, height]) if width > 0 && height > 0 => {
+                Ok(Self([x, y, width, height]))
+            }
+            _ => Err("must be X,Y,WIDTH,HEIGHT in pixels".to_owned()),
+        }
+    }
+}
+
+impl Part {
+    /// An error unless it is within the picture.
+    fn check(self, picture: &RgbImage) -> Result<Self> {
+        let Self([x, y, width, height]) = self;
+        let ends = [x.checked_add(width), y.checked_add(height)];
+        match ends {
+            [Some(right), Some(bottom)]
+                if right <= picture.width() && bottom <= picture.height() =>
+            {
+                Ok(self)
+            }
+            _ => {
+                let [wide, high] = [picture.width(), picture.height()];
+                Err(format!("part {x},{y},{width},{height} is not within {wide}×{high} pixels")
+                    .into())
+            }
+        }
+    }
+
+    /// This part, as wide as a column, its pixels as squares.
+    fn enlarged(self, picture: &RgbImage, column: u32) -> RgbImage {
+        let Self([x, y, width, height]) = self;
+        let part = imageops::crop_imm(picture, x, y, width, height).to_image();
+        let scale = (column / width).min(TALLEST * column / height).max(1);
+        imageops::resize(&part, width * scale, height * scale, FilterType::Nearest)
+    }
+}
 
 /// The sheet of a photograph.
 fn compare(options: &Options, enhancer: &Enhancer) -> Result<RgbImage> {
     let dark = &options.reading.open(&options.input)?.pixels.into_rgb8();
-    let fit = |picture: RgbImage| fit(picture, options.width);
+    let part = options.part.map(|part| part.check(dark)).transpose()?;
+    let fit = |picture: RgbImage| match part {
+        Some(part) => fit(part.enlarged(&picture, options.width), options.width),
+        None => fit(picture, options.width),
+    };
     let mut classical = vec![("input".to_owned(), fit(dark.clone()))];
     for (name, method) in CLASSICAL {
         classical.push((name.to_owned(), fit(method(dark))));
     }
     let mut enhanced = Vec::new();
-    for (name, exposure, color, denoise) in STEPS {
+    for (exposure, color, denoise) in STEPS {
         let enhancer = enhancer.clone().with_exposure(exposure)?.with_color(color);
         let enhancer = enhancer.with_denoise(denoise)?;
         let bright = enhancer.enhance(&dark.clone().into())?.into_rgb8();
-        enhanced.push((name.to_owned(), fit(bright)));
+        enhanced.push((step_name(&enhancer, dark)?, fit(bright)));
     }
     let mut illumination = Vec::new();
     if options.illumination {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example evaluate -- photos --baselines
-//! cargo run --release --example evaluate -- low --truth high --preset medium --weights mine.pt --csv figures.csv
+//! cargo run --release --example evaluate -- low --truth high --preset published-medium --weights mine.pt --csv figures.csv
 //! ```
 
 mod common;

@@ -50,7 +50,8 @@ fn evaluate_measures_what_the_metrics_measure() {
     let [dark, truth] = pairs(root);
     let [csv, json] = ["figures.csv", "figures.json"].map(|name| root.join(name));
     let arguments = ["--truth", "--preset", "--csv", "--json"].map(OsStr::new);
-    let values = [truth.as_os_str(), OsStr::new("easy"), csv.as_os_str(), json.as_os_str()];
+    let values =
+        [truth.as_os_str(), OsStr::new("published-easy"), csv.as_os_str(), json.as_os_str()];
     let options = arguments.into_iter().zip(values).flat_map(|(name, value)| [name, value]);
     let output =
         run("evaluate", [dark.as_os_str(), "--baselines".as_ref()].into_iter().chain(options));
@@ -73,13 +74,13 @@ fn evaluate_measures_what_the_metrics_measure() {
         "color cast",
         "color shift",
     ];
-    const METHODS: [&str; 5] = ["input", "gamma", "CLAHE", "Retinex", "SCI easy"];
+    const METHODS: [&str; 5] = ["input", "gamma", "CLAHE", "Retinex", "SCI published-easy"];
     let mut table = csv::Reader::from_path(&csv).unwrap();
     let header = table.headers().unwrap().clone();
     assert!(header.iter().eq(["photograph", "method"].into_iter().chain(COLUMNS)), "{header:?}");
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 2 * METHODS.len());
-    let enhancer = Enhancer::from_preset(Preset::Easy, &open_device("cpu").unwrap());
+    let enhancer = Enhancer::from_preset(Preset::PublishedEasy, &open_device("cpu").unwrap());
     for (rows, name) in rows.chunks(METHODS.len()).zip(["coffee", "rocket"]) {
         for (row, method) in rows.iter().zip(METHODS) {
             assert!(row[0].ends_with(&format!("{name}.png")) && &row[1] == method, "{row:?}");
@@ -142,10 +143,12 @@ fn evaluate_without_ground_truth_has_no_columns_for_it() {
         "photograph,method,LOE,entropy,EME,NIQE,luminance,clipped,chroma,color cast,color shift"
     );
     let printed = text(&output.stdout);
-    let methods: Vec<_> = ["input", "SCI easy", "SCI medium", "SCI difficult"].into();
+    let presets = Preset::ALL.map(|preset| format!("SCI {preset}"));
+    let methods: Vec<_> = ["input".to_owned()].into_iter().chain(presets).collect();
     for (line, method) in printed.lines().skip(1).zip(&methods) {
         assert!(line.starts_with(method), "{line}");
     }
+    assert_eq!(printed.lines().count(), 1 + methods.len() + 1);
     assert!(printed.ends_with("1 measured, 0 failed\n"), "{printed}");
 }
 
@@ -157,7 +160,7 @@ fn evaluate_leaves_out_what_a_small_photograph_does_not_have() {
     RgbImage::from_fn(60, 40, |x, y| Rgb([x as u8, y as u8, 20])).save(&small).unwrap();
     let large = samples().join("coffee-dark.png");
     let evaluate = |photos: &[&Path]| {
-        let options = ["--preset", "easy", "--force", "--csv"].map(OsStr::new);
+        let options = ["--preset", "published-easy", "--force", "--csv"].map(OsStr::new);
         let files = [csv.as_os_str(), "--json".as_ref(), json.as_os_str()];
         let photos = photos.iter().map(|photo| photo.as_os_str());
         let output = run("evaluate", photos.chain(options).chain(files));
@@ -210,6 +213,18 @@ fn compare_draws_a_sheet_of_two_or_three_rows() {
     assert_eq!(sheet(&photo(100, 50), &["--width", "200"]), (4 * 212 + 12, 2 * (24 + 50 + 12)));
     let three = sheet(&photo(400, 300), &["--width", "200", "--illumination"]);
     assert_eq!(three, (4 * 212 + 12, 3 * (24 + 150 + 12)));
+    // Forty pixels are enlarged to five times their size, and the part of a part must be there.
+    let part = sheet(&photo(100, 50), &["--width", "200", "--part", "60,20,40,30"]);
+    assert_eq!(part, (4 * 212 + 12, 2 * (24 + 150 + 12)));
+    for part in ["60,20,41,30", "0,0,4294967295,9", "1,2,3", "0,0,0,5"] {
+        let root = tempfile::tempdir().unwrap();
+        let [input, output] = ["input.png", "sheet.png"].map(|name| root.path().join(name));
+        photo(100, 50).save(&input).unwrap();
+        let paths = [input.as_os_str(), "-o".as_ref(), output.as_os_str(), "--part".as_ref()];
+        let result = run("compare", paths.into_iter().chain([OsStr::new(part)]));
+        assert!(!result.status.success() && !output.exists(), "{part}");
+        assert!(text(&result.stderr).contains("part"), "{}", text(&result.stderr));
+    }
     // A tall picture is reduced to four times the width of a column.
     assert_eq!(sheet(&photo(2, 5000), &["--width", "160"]), (4 * 172 + 12, 2 * (24 + 640 + 12)));
 }

@@ -164,7 +164,7 @@ impl Scene {
         let summary = "10 enhanced, 0 skipped because they exist, 1 failed\n";
         assert_eq!(String::from_utf8_lossy(&outcome.stdout), summary);
         assert_eq!(self.names("results"), expected);
-        let fixed = ["-p", "easy"].map(OsStr::new);
+        let fixed = ["-p", "published-easy"].map(OsStr::new);
         let all: Vec<_> = std::iter::once(folder).chain(fixed).chain(options()).collect();
         let outcome = self.run("evaluate", &all);
         outcome.refused(name);

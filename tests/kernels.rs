@@ -68,6 +68,19 @@ proptest! {
     }
 }
 
+/// Values so far below 0 that the illumination would be negative.
+#[test]
+fn an_illumination_is_never_below_its_least_value() {
+    let image = Tensor::full([1, 3, 9, 20], -3.0, &cpu());
+    for color in [Color::PerChannel, Color::Kept] {
+        let enhancer = published().with_color(color);
+        let fast = enhancer.forward(image.clone());
+        let plain = enhancer.forward_plain(image.clone(), Tone::FULL, 0.0);
+        assert!(largest_difference(fast.illumination, plain.illumination) < 1e-7);
+        assert!(largest_difference(fast.reflectance, plain.reflectance) < 1e-7);
+    }
+}
+
 proptest! {
     #![proptest_config(cases(40))]
 

@@ -271,8 +271,8 @@ impl LookOptions {
 /// The weights and the device, as options.
 #[derive(clap::Args)]
 pub struct NetworkOptions {
-    /// Preset weights: easy, medium or difficult, for increasingly dark photographs; with `published-`
-    /// before them, those that the authors released.
+    /// Preset weights, those that the authors released: published-easy, published-medium or
+    /// published-difficult, for increasingly dark photographs.
     #[arg(short, long, default_value_t)]
     preset: Preset,
     /// A weight file instead of a preset: .pt, .safetensors or .bpk.

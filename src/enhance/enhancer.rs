@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// ```no_run
 /// # #[cfg(all(feature = "photo", feature = "presets"))] {
 /// let device = sci_burn::open_device("cpu")?;
-/// let enhancer = sci_burn::Enhancer::from_preset(sci_burn::Preset::Medium, &device);
+/// let enhancer = sci_burn::Enhancer::from_preset(sci_burn::Preset::default(), &device);
 /// let dark = sci_burn::open_photo("dark.png")?;
 /// sci_burn::save_photo(&enhancer.enhance_photo(&dark)?, "bright.png")?;
 /// # }

@@ -40,7 +40,7 @@ impl FrameExposure {
 /// use sci_burn::image::Rgb;
 /// use sci_burn::{Enhancer, Exposure, Frame, FrameMut, Preset, SteadyExposure};
 ///
-/// let enhancer = Enhancer::from_preset(Preset::Medium, &sci_burn::open_device("cpu")?);
+/// let enhancer = Enhancer::from_preset(Preset::default(), &sci_burn::open_device("cpu")?);
 /// let mut steady = SteadyExposure::new(25.0)?;
 /// let mut bright = vec![0; 64 * 48 * 3];
 /// for dark in [vec![9; 64 * 48 * 3], vec![10; 64 * 48 * 3]] {

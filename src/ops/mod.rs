@@ -220,7 +220,7 @@ impl Rendering {
     /// More light multiplies the light of all channels by the same number, and what sRGB encodes light with
     /// is a power of `v + 0.055`.
     pub(crate) fn scale(most: f32, bright: f32) -> f32 {
-        (bright + Self::SRGB_SHIFT) / (most + Self::SRGB_SHIFT)
+        (bright + Self::SRGB_SHIFT) / (most.max(0.0) + Self::SRGB_SHIFT)
     }
 }
 

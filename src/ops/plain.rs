@@ -51,7 +51,7 @@ fn exposed(image: Tensor<4>, illumination: Tensor<4>, rendering: Rendering) -> T
     let most = image.clone().max_dim(1);
     let divided = (most.clone() / illumination.slice_dim(1, 0..1)).clamp(0.0, 1.0);
     let bright = divided.clone() * factor(divided, rendering);
-    let scale = (bright + Rendering::SRGB_SHIFT) / (most + Rendering::SRGB_SHIFT);
+    let scale = (bright + Rendering::SRGB_SHIFT) / (most.clamp_min(0.0) + Rendering::SRGB_SHIFT);
     let shift = (scale.clone() - 1.0) * Rendering::SRGB_SHIFT;
     (scale * image + shift).clamp(0.0, 1.0)
 }

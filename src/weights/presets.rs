@@ -8,19 +8,12 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Weights that are part of this crate: three trained with it on real low-light photographs, and the
-/// three that the authors of SCI released. The repository's `assets/presets/README.md` describes the
-/// training, and the strengths and weaknesses of each.
+/// Weights that are part of this crate: those that the authors of SCI released. The repository's
+/// `assets/presets/README.md` has the figures of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Preset {
-    /// For photographs that are a little dark.
-    Easy,
-    /// For photographs taken in poor light.
-    Medium,
-    /// For photographs taken in the dark, at night for example.
-    Difficult,
     /// The authors' weights for photographs that are a little dark.
     PublishedEasy,
     /// The authors' weights for photographs taken in poor light. The default: of all presets it has the best
@@ -39,22 +32,13 @@ macro_rules! weights {
 }
 
 impl Preset {
-    /// All presets: those trained with this crate, then those of the authors.
-    pub const ALL: [Self; 6] = [
-        Self::Easy,
-        Self::Medium,
-        Self::Difficult,
-        Self::PublishedEasy,
-        Self::PublishedMedium,
-        Self::PublishedDifficult,
-    ];
+    /// All presets.
+    pub const ALL: [Self; 3] =
+        [Self::PublishedEasy, Self::PublishedMedium, Self::PublishedDifficult];
 
-    /// The preset's name, in lower case with hyphens: `medium` or `published-medium`, for example.
+    /// The preset's name, in lower case with hyphens: `published-medium`, for example.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Easy => "easy",
-            Self::Medium => "medium",
-            Self::Difficult => "difficult",
             Self::PublishedEasy => "published-easy",
             Self::PublishedMedium => "published-medium",
             Self::PublishedDifficult => "published-difficult",
@@ -68,9 +52,6 @@ impl Preset {
     /// If the device fails.
     pub fn estimator(self, device: &Device) -> IlluminationEstimator {
         let bytes: &[u8] = match self {
-            Self::Easy => weights!("easy"),
-            Self::Medium => weights!("medium"),
-            Self::Difficult => weights!("difficult"),
             Self::PublishedEasy => weights!("published-easy"),
             Self::PublishedMedium => weights!("published-medium"),
             Self::PublishedDifficult => weights!("published-difficult"),

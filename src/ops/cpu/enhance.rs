@@ -373,7 +373,7 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
 }
 
 /// The division of a pixel's channels by their illuminations, with a strength.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Division {
     strength: f32,
     /// `1 − strength`
@@ -415,8 +415,8 @@ impl Division {
                 d = more.if_greater(less, down, d);
             }
         }
-        let gain = d / d.mul_add(self.rest, n * self.strength);
-        gain.max(1.0).min(self.most)
+        let n = n.max(d * 1e-4);
+        (d / d.mul_add(self.rest, n * self.strength)).max(1.0)
     }
 
     /// The quotient with one division in place of two: with `e = exp(−conv)` and `u = x·(1 + e)`,
@@ -450,7 +450,7 @@ fn kept<S: Simd, const CURVE: bool>(
     if CURVE {
         bright = bright * curve_factor(rendering, bright);
     }
-    let scale = (bright + Rendering::SRGB_SHIFT) / (most + Rendering::SRGB_SHIFT);
+    let scale = (bright + Rendering::SRGB_SHIFT) / (most.max(0.0) + Rendering::SRGB_SHIFT);
     let shift = scale.mul_add(Rendering::SRGB_SHIFT, -Rendering::SRGB_SHIFT);
     let mut result = pixel;
     for c in 0..3 {

@@ -30,7 +30,7 @@ fn photograph(device: &sci_burn::burn::tensor::Device) -> sci_burn::Result<()> {
 
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/samples/coffee-dark.png");
     let dark = open_photo(sample)?;
-    let bright = Enhancer::from_preset(Preset::Medium, device).enhance_photo(&dark)?;
+    let bright = Enhancer::from_preset(Preset::default(), device).enhance_photo(&dark)?;
     let path = std::env::temp_dir().join(format!("downstream-{}.jpg", std::process::id()));
     save_photo(&bright, &path)?;
     let again = open_photo(&path)?;
