@@ -43,7 +43,7 @@ struct Options {
     /// Show the illumination that SCI estimates.
     #[arg(long)]
     illumination: bool,
-    /// Show only a part of the photograph, X,Y,WIDTH,HEIGHT in pixels, enlarged to the width of a column. The whole
+    /// Show only a part of the photograph, X,Y,WIDTH,HEIGHT in pixels, enlarged by the greatest whole number that fits a column. The whole
     /// photograph is enhanced.
     #[arg(long)]
     part: Option<Part>,
@@ -89,7 +89,7 @@ fn step_name(enhancer: &Enhancer, dark: &RgbImage) -> Result<String> {
     Ok(match (enhancer.exposure(), enhancer.color(), enhancer.denoise()) {
         (Exposure::Full, ..) => "SCI, as published".to_owned(),
         (_, Color::PerChannel, _) => {
-            let Tone { strength, gamma, .. } = enhancer.tone(frame)?;
+            let Tone { strength, gamma } = enhancer.tone(frame)?;
             format!("tone {strength:.2}:{gamma:.2}")
         }
         (.., Denoise::Off) => "with kept colors".to_owned(),
@@ -110,7 +110,9 @@ impl FromStr for Part {
             Some(&[x, y, width, height]) if width > 0 && height > 0 => {
                 Ok(Self([x, y, width, height]))
             }
-            _ => Err("must be X,Y,WIDTH,HEIGHT in pixels".to_owned()),
+            _ => {
+                Err("must be X,Y,WIDTH,HEIGHT in pixels, with WIDTH and HEIGHT above 0".to_owned())
+            }
         }
     }
 }
@@ -134,7 +136,7 @@ impl Part {
         }
     }
 
-    /// This part, as wide as a column, its pixels as squares.
+    /// This part, enlarged by the greatest whole number that fits a column; pixels become squares.
     fn enlarged(self, picture: &RgbImage, column: u32) -> RgbImage {
         let Self([x, y, width, height]) = self;
         let part = imageops::crop_imm(picture, x, y, width, height).to_image();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example enhance -- dark.png -o bright.png
-//! cargo run --release --example enhance -- --preset difficult -o results photos more/*.jpg
+//! cargo run --release --example enhance -- --preset published-difficult -o results photos more/*.jpg
 //! find photos -name '*.jpg' | cargo run --release --example enhance -- -o results --files-from -
 //! ```
 

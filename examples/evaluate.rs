@@ -311,7 +311,7 @@ fn print_table(columns: &[Column], rows: &[Row]) {
     }
 }
 
-/// The figures as CSV: a line for each photograph and method. A figure that there is not is empty.
+/// The figures as CSV: a line for each photograph and method. A missing figure is empty.
 fn csv(columns: &[Column], rows: &[Row]) -> Vec<u8> {
     let mut table = csv::Writer::from_writer(Vec::new());
     let in_memory = "memory takes every record";
@@ -326,7 +326,7 @@ fn csv(columns: &[Column], rows: &[Row]) -> Vec<u8> {
     table.into_inner().expect(in_memory)
 }
 
-/// Figures and means as JSON. A figure that there is not becomes null, and
+/// Figures and means as JSON. A missing figure becomes null, and
 /// an infinite PSNR too, since JSON has no such number.
 fn json(columns: &[Column], means: &[Row], rows: &[Row]) -> Vec<u8> {
     let object = |row: &Row| {

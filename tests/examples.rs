@@ -213,7 +213,7 @@ fn compare_draws_a_sheet_of_two_or_three_rows() {
     assert_eq!(sheet(&photo(100, 50), &["--width", "200"]), (4 * 212 + 12, 2 * (24 + 50 + 12)));
     let three = sheet(&photo(400, 300), &["--width", "200", "--illumination"]);
     assert_eq!(three, (4 * 212 + 12, 3 * (24 + 150 + 12)));
-    // Forty pixels are enlarged to five times their size, and the part of a part must be there.
+    // Forty pixels are enlarged to five times their size, and a part must lie within the photograph.
     let part = sheet(&photo(100, 50), &["--width", "200", "--part", "60,20,40,30"]);
     assert_eq!(part, (4 * 212 + 12, 2 * (24 + 150 + 12)));
     for part in ["60,20,41,30", "0,0,4294967295,9", "1,2,3", "0,0,0,5"] {

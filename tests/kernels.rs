@@ -129,9 +129,17 @@ proptest! {
 
     #[test]
     fn bytes_to_bytes_equals_the_way_through_tensors(
-        height in 1..80u32, width in 1..700u32, seed in any::<u32>(),
+        height in 1..80u32, width in 1..700u32, seed in any::<u32>(), kept in any::<bool>(),
+        tone in prop_oneof![
+            Just(Exposure::Full),
+            Just(Exposure::Manual(Tone::from_strength(0.7))),
+            Just(Exposure::Manual(Tone { strength: 1.0, gamma: 2.0 })),
+        ],
+        denoise in prop_oneof![Just(Denoise::Off), Just(Denoise::Auto)],
     ) {
-        let enhancer = published();
+        let color = if kept { Color::Kept } else { Color::PerChannel };
+        let enhancer = published().with_exposure(tone).unwrap().with_color(color);
+        let enhancer = enhancer.with_denoise(denoise).unwrap();
         let dark = noise::<Rgb<u8>>(width, height, seed, 120);
         let through = tensor_to_photo(enhancer.forward(photo_to_tensor(&dark, &cpu())).reflectance);
         let through = through.unwrap();

@@ -18,7 +18,8 @@ pub enum Color {
     /// greater than it, none is clipped. What this and the curve of a [`Tone`](super::Tone) make of the
     /// greatest channel, the other two follow as they would if there had been that much more of the same
     /// light: the encoding of sRGB is taken into account, by which the proportions of dark values are
-    /// others than those of bright ones.
+    /// others than those of bright ones. Values below 0.04 are treated as the brighter ones are: nearly
+    /// black colors keep their hue and become paler.
     Kept,
 }
 

@@ -129,9 +129,9 @@ impl Tone {
     }
 }
 
-/// The tone is found to within one of so many steps, which is not visible.
+/// The number of steps from no strength to the greatest gamma. One of them is not visible.
 const STEPS: usize = 2048;
-/// They are looked for among every so many points first.
+/// A first search looks at one point in so many.
 const FEW: usize = 8;
 
 /// The last of some steps that are allowed, if the first ones are and the rest is not; the first one counts
@@ -253,6 +253,23 @@ mod tests {
         // 0.5 / (1 − s·0.5) = 0.98 at s = 0.9796.
         assert!((0.977..0.9797).contains(&found.strength), "{found:?}");
         assert_eq!(found.gamma, 1.0);
+    }
+
+    #[test]
+    fn a_value_below_black_does_not_prevent_a_curve() {
+        let mut pixels = sample(&[0.1; 50], 0.5);
+        pixels.push([[-0.2; 3], [0.5; 3]]);
+        for color in [Color::PerChannel, Color::Kept] {
+            assert!(Tone::find(&pixels, 0.42, color).gamma > 1.5);
+        }
+    }
+
+    #[test]
+    fn nearly_black_colors_become_paler_and_keep_their_hue() {
+        let tone = Tone { strength: 0.9, gamma: 2.0 }.rendering(Color::Kept);
+        let [red, green, blue] = tone.pixel([[0.02, 0.01, 0.0], [0.1; 3]]);
+        assert!(red > green && green > blue && blue > 0.0, "{red} {green} {blue}");
+        assert!(((red - green) / (green - blue) - 1.0).abs() < 1e-4, "{red} {green} {blue}");
     }
 
     #[test]

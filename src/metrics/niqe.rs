@@ -25,6 +25,9 @@ const BLOCK: usize = 96;
 /// normalized luminance is exactly 0 here, but rounding noise in the authors' code, so that figures of
 /// pictures with clipped areas differ slightly, by up to 0.1 % for the sample photographs.
 ///
+/// The model is under its authors' license, `assets/metrics/LICENSE-NIQE`, whose notice goes with binaries that
+/// contain it, and which asks for an acknowledgement in publications.
+///
 /// # Errors
 ///
 /// [`Error::Argument`] if the picture has fewer than two blocks that are not flat: a covariance takes two.

@@ -159,8 +159,12 @@ impl Rendering {
     /// luminance.
     pub(crate) const DEVIATIONS: f32 = 2.0;
 
+    /// What noise was amplified by is the quotient of the means of bright and dark window; a dark mean counts
+    /// as at least so many standard deviations of the noise.
+    pub(crate) const LEAST_SIGNAL: f32 = 0.5;
+
     /// In each of the two color differences noise is 1.5 times as strong as in luminance where the
-    /// channels' noises are independent, and twice as unwelcome: the square of both, for the sum of two.
+    /// channels' noises are independent, and twice as unwelcome: `(1.5 · 2)²`, twice for the sum of both.
     pub(crate) const COLOR_FACTOR: f32 = 18.0;
 
     /// The least variance that the filter divides by, far less than that of one of 255 levels.
@@ -198,7 +202,7 @@ impl Rendering {
             return pixel.map(|value| (scale * value + shift).clamp(0.0, 1.0));
         }
         [0, 1, 2].map(|c| {
-            let bright = (pixel[c] / self.weakened(illumination[c])).min(1.0);
+            let bright = (pixel[c] / self.weakened(illumination[c])).clamp(0.0, 1.0);
             bright * self.factor(bright)
         })
     }
@@ -210,15 +214,16 @@ impl Rendering {
 
     /// Where the colors are kept: what becomes of the greatest channel of a pixel.
     pub(crate) fn exposed(self, most: f32, illumination: f32) -> f32 {
-        let divided = (most / self.weakened(illumination)).min(1.0);
+        let divided = (most / self.weakened(illumination)).clamp(0.0, 1.0);
         divided * self.factor(divided)
     }
 
     /// Where the colors are kept: the factor `k` by which all channels `v` of a pixel follow the greatest one,
     /// `v + 0.055 → k · (v + 0.055)`.
     ///
-    /// More light multiplies the light of all channels by the same number, and what sRGB encodes light with
-    /// is a power of `v + 0.055`.
+    /// More light multiplies the light of all channels by the same number, and sRGB's light is a power of
+    /// `v + 0.055`, except for values below 0.04, where it is linear: there colors become paler, and so does
+    /// their noise.
     pub(crate) fn scale(most: f32, bright: f32) -> f32 {
         (bright + Self::SRGB_SHIFT) / (most.max(0.0) + Self::SRGB_SHIFT)
     }

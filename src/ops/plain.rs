@@ -60,9 +60,10 @@ fn exposed(image: Tensor<4>, illumination: Tensor<4>, rendering: Rendering) -> T
 /// red − luminance and blue − luminance. The luminance is its own guide, and so are the two differences
 /// together, which shrink by the same factor, so that hues stay.
 ///
-/// Fluctuations of a variance below `ε` are averaged away. `ε` follows the noise that the pixel has: that
-/// of the dark image, times what it was amplified by. Where nothing was amplified `ε` is 0, and the filter
-/// the identity.
+/// Fluctuations of a variance below `ε` are averaged away. `ε` follows the noise that there is: that of the
+/// dark image, times what it was amplified by. That is found from the means of a window, since it cannot be
+/// seen at a pixel which is black by chance. Where nothing was amplified `ε` is 0, and the filter the
+/// identity.
 ///
 /// # Shapes
 /// - `dark`, `bright`, output: `[batch, 3, height, width]`
@@ -77,7 +78,8 @@ pub(crate) fn denoise(dark: Tensor<4>, bright: Tensor<4>, noise: f32) -> Tensor<
     let luma = luminance([r.clone(), g, b.clone()]);
     let epsilon = {
         let seen = Rendering::DEVIATIONS * noise;
-        let gain = (luma.clone() / dark.clamp_min(seen)).clamp_min(1.0);
+        let dark = window_mean(dark).clamp_min(Rendering::LEAST_SIGNAL * noise);
+        let gain = (window_mean(luma.clone()) / dark).clamp_min(1.0);
         (gain.square() - 1.0) * (seen * seen)
     };
     let differences = [r - luma.clone(), b - luma.clone()];
@@ -88,22 +90,26 @@ pub(crate) fn denoise(dark: Tensor<4>, bright: Tensor<4>, noise: f32) -> Tensor<
     Tensor::cat(channels.to_vec(), 1).clamp(0.0, 1.0)
 }
 
+/// The means of windows of 5×5 pixels, as far as they are in the image.
+fn window_mean(plane: Tensor<4>) -> Tensor<4> {
+    let options = AvgPoolOptions::new([5, 5]).with_stride([1, 1]).with_padding([2, 2]);
+    avg_pool2d(plane, options.with_count_include_pad(false))
+}
+
 /// Planes filtered with themselves as the guide, all by the same factor: that of the sum of their variances.
 fn guided<const N: usize>(planes: [Tensor<4>; N], epsilon: Tensor<4>) -> [Tensor<4>; N] {
-    let options = AvgPoolOptions::new([5, 5]).with_stride([1, 1]).with_padding([2, 2]);
-    let mean = |plane| avg_pool2d(plane, options.clone().with_count_include_pad(false));
     let sum = |planes: [Tensor<4>; N]| {
         let squares = planes.into_iter().map(|plane| plane.square());
         squares.reduce(|sum, square| sum + square).expect("there are planes")
     };
-    let averages = planes.clone().map(mean);
-    let variance = (mean(sum(planes.clone())) - sum(averages.clone())).clamp_min(0.0);
+    let averages = planes.clone().map(window_mean);
+    let variance = (window_mean(sum(planes.clone())) - sum(averages.clone())).clamp_min(0.0);
     let slope = variance.clone() / (variance + epsilon + Rendering::LEAST_VARIANCE);
-    let mean_slope = mean(slope.clone());
+    let mean_slope = window_mean(slope.clone());
     let mut averages = averages.into_iter();
     planes.map(|plane| {
         let average = averages.next().expect("one for each plane");
-        mean_slope.clone() * plane + mean(average.clone() - slope.clone() * average)
+        mean_slope.clone() * plane + window_mean(average.clone() - slope.clone() * average)
     })
 }
 

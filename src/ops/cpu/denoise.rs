@@ -19,13 +19,13 @@ const MODELS: usize = 5;
 /// The rows that the filter works on.
 #[derive(Debug, Default)]
 pub(super) struct Denoiser {
-    /// Luminance, the differences of red and blue from it, and the variance that counts as noise.
+    /// Luminance, the differences of red and blue from it, and the luminance of the dark image.
     planes: Ring,
     /// What the planes become is `slope · plane + shift`: the slopes of the luminance and of the two
     /// differences, and the shifts of all three.
     models: Ring,
-    /// Sums over five rows: of the three planes, and of the squares of the luminance and of the two
-    /// differences; or of the models.
+    /// Sums over five rows: of the three planes, of the squares of the luminance and of the two
+    /// differences, and of the dark luminance; or of the models.
     sums: Ring,
     /// One over the number of columns of each window that are in the image.
     shares: Ring,
@@ -38,7 +38,7 @@ impl Denoiser {
         let window = 2 * RADIUS + 1;
         self.planes.reset(window, 4, pitch);
         self.models.reset(window, MODELS, pitch);
-        self.sums.reset(1, MODELS, pitch);
+        self.sums.reset(1, MODELS + 1, pitch);
         self.result.reset(1, 3, pitch);
         self.shares.reset(1, 1, pitch);
         let shares = &mut self.shares.row_mut(0)[LEFT..];
@@ -54,11 +54,9 @@ impl Denoiser {
         simd: S,
         y: usize,
         [dark, bright]: [&[f32]; 2],
-        noise: f32,
         pitch: usize,
         width: usize,
     ) {
-        let seen = Rendering::DEVIATIONS * noise;
         let target = self.planes.row_mut(y);
         for x in (0..width).step_by(V * S::F32_LANES) {
             let at = |channel: usize| channel * pitch + LEFT + x;
@@ -69,11 +67,10 @@ impl Denoiser {
                 }
             }
             let [before, luma] = lumas;
-            let gain = (luma / before.max(seen)).max(1.0);
             luma.store(target, at(0));
             (Lanes::load(simd, bright, at(0)) - luma).store(target, at(1));
             (Lanes::load(simd, bright, at(2)) - luma).store(target, at(2));
-            ((gain * gain - 1.0) * (seen * seen)).store(target, at(3));
+            before.store(target, at(3));
         }
         end_rows(target, pitch, width);
     }
@@ -85,9 +82,11 @@ impl Denoiser {
         simd: S,
         y: usize,
         height: usize,
+        noise: f32,
         pitch: usize,
         width: usize,
     ) {
+        let seen = Rendering::DEVIATIONS * noise;
         let rows = window(&self.planes, y, height);
         let sums = self.sums.row_mut(0);
         for x in (0..width).step_by(V * S::F32_LANES) {
@@ -116,6 +115,11 @@ impl Denoiser {
             red_sum.store(sums, at(1));
             blue_sum.store(sums, at(2));
             squares.store(sums, at(4));
+            let mut dark_sum = Lanes::<S, V>::load(simd, rows[0], at(3));
+            for row in &rows[1..] {
+                dark_sum = dark_sum + Lanes::load(simd, row, at(3));
+            }
+            dark_sum.store(sums, at(5));
         }
         end_rows(sums, pitch, width);
         let (sums, shares) = (self.sums.row(0), self.shares.row(0));
@@ -124,17 +128,19 @@ impl Denoiser {
         for x in (0..width).step_by(V * S::F32_LANES) {
             let at = |channel: usize| channel * pitch + LEFT + x;
             let share = Lanes::<S, V>::load(simd, shares, LEFT + x) * rows_share;
-            let noise = Lanes::load(simd, rows[RADIUS], at(3));
             let luma = across(simd, sums, at(0)) * share;
+            let dark = across(simd, sums, at(5)) * share;
+            let gain = (luma / dark.max(Rendering::LEAST_SIGNAL * noise)).max(1.0);
+            let epsilon = (gain * gain - 1.0) * (seen * seen);
             let square = across(simd, sums, at(3)) * share;
-            let slope = slope(square - luma * luma, noise);
+            let slope = slope(square - luma * luma, epsilon);
             slope.store(target, at(0));
             (luma - slope * luma).store(target, at(2));
             let reds = across(simd, sums, at(1)) * share;
             let blues = across(simd, sums, at(2)) * share;
             let square = across(simd, sums, at(4)) * share;
             let variance = square - reds.mul_add(reds, blues * blues);
-            let slope = self::slope(variance, noise * Rendering::COLOR_FACTOR);
+            let slope = self::slope(variance, epsilon * Rendering::COLOR_FACTOR);
             slope.store(target, at(1));
             (reds - slope * reds).store(target, at(3));
             (blues - slope * blues).store(target, at(4));

@@ -216,8 +216,8 @@ impl<B: Band> Walk<'_, B> {
                         let parts = |row| parts(row, pitch, &inner);
                         band.store(y, columns.clone(), parts(illumination), parts(reflectance));
                     } else {
-                        let (denoiser, noise) = (&mut scratch.denoiser, rendering.noise);
-                        denoiser.put(simd, y, [image, reflectance], noise, pitch, outer.len());
+                        let images = [image, reflectance];
+                        scratch.denoiser.put(simd, y, images, pitch, outer.len());
                     }
                 }
             }
@@ -225,7 +225,7 @@ impl<B: Band> Walk<'_, B> {
             if filter > 0
                 && let Some(y) = above(filter / 2).filter(|y| around(filter / 2).contains(y))
             {
-                scratch.denoiser.model(simd, y, height, pitch, outer.len());
+                scratch.denoiser.model(simd, y, height, rendering.noise, pitch, outer.len());
             }
             if filter > 0
                 && let Some(y) = above(filter).filter(|y| rows.contains(y))
@@ -329,6 +329,7 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
             decay[c] = Lanes::new(simd, sums[c]).max(-40.0).min(40.0).exp_within();
         }
         if KEPT {
+            // Until the second loop, the first plane of the result holds the gain.
             division.shared_gain(decay, pixel).store(reflectance, at(0));
             continue;
         }
@@ -350,8 +351,8 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
     if !KEPT {
         return;
     }
-    // In a loop of its own, since the operations of one pixel wait for each other, and a processor looks
-    // only so far ahead for others.
+    // A second loop, because the operations of one pixel wait for each other, and a processor overlaps only
+    // short runs of them.
     for x in (0..width).step_by(V * S::F32_LANES) {
         let at = |channel: usize| channel * pitch + LEFT + x;
         let gain = Lanes::<S, V>::load(simd, reflectance, at(0));

@@ -253,6 +253,7 @@ mod tests {
         assert!(arch().dispatch(Exp(1e9)).is_finite());
         assert!(arch().dispatch(Exp(-1e9)) > 0.0);
     }
+
     #[test]
     fn ln_is_the_natural_logarithm() {
         struct Ln(f32);
