@@ -357,15 +357,13 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
         let at = |channel: usize| channel * pitch + LEFT + x;
         let gain = Lanes::<S, V>::load(simd, reflectance, at(0));
         let mut pixel = [gain; 3];
-        for c in 0..3 {
-            pixel[c] = Lanes::load(simd, image, at(c));
+        for (c, value) in pixel.iter_mut().enumerate() {
+            *value = Lanes::load(simd, image, at(c));
         }
-        let mut result = kept::<S, CURVE>(rendering, pixel, gain);
-        for c in 0..3 {
-            if !B::LEVELS {
-                result[c] = result[c].max(0.0).min(1.0);
-            }
-            result[c].store(reflectance, at(c));
+        let result = kept::<S, CURVE>(rendering, pixel, gain);
+        for (c, value) in result.into_iter().enumerate() {
+            let value = if B::LEVELS { value } else { value.max(0.0).min(1.0) };
+            value.store(reflectance, at(c));
             if B::ILLUMINATION {
                 (Lanes::splat(simd, 1.0) / gain).store(illumination, at(c));
             }
