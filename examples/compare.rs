@@ -43,8 +43,8 @@ struct Options {
     /// Show the illumination that SCI estimates.
     #[arg(long)]
     illumination: bool,
-    /// Show only a part of the photograph, X,Y,WIDTH,HEIGHT in pixels, enlarged by the greatest whole number that fits a column. The whole
-    /// photograph is enhanced.
+    /// Show only a part of the photograph, X,Y,WIDTH,HEIGHT in pixels, enlarged by the greatest whole
+    /// number that fits a column. The whole photograph is enhanced.
     #[arg(long)]
     part: Option<Part>,
     #[command(flatten)]

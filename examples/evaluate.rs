@@ -326,8 +326,8 @@ fn csv(columns: &[Column], rows: &[Row]) -> Vec<u8> {
     table.into_inner().expect(in_memory)
 }
 
-/// Figures and means as JSON. A missing figure becomes null, and
-/// an infinite PSNR too, since JSON has no such number.
+/// Figures and means as JSON. A missing figure becomes null, and an infinite PSNR too, since JSON has no
+/// such number.
 fn json(columns: &[Column], means: &[Row], rows: &[Row]) -> Vec<u8> {
     let object = |row: &Row| {
         let mut object = Map::new();

@@ -147,30 +147,16 @@ fn last(steps: Range<usize>, allowed: impl Fn(usize) -> bool) -> usize {
 
 /// The last of all steps that is allowed, which is probably near `guess`.
 fn last_near(guess: usize, allowed: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high, mut reach) = (0, STEPS + 1, 4);
-    let is_low = guess == 0 || allowed(guess);
-    if is_low {
-        low = guess
-    } else {
-        high = guess
-    }
+    let (mut low, mut high) = (0, STEPS + 1);
     // Further and further away until the last one is enclosed.
-    loop {
-        let next = if is_low { guess + reach } else { guess.saturating_sub(reach) };
-        if next <= low || next >= high {
-            break;
-        }
-        match (allowed(next), is_low) {
-            (true, true) => low = next,
-            (false, false) => high = next,
-            (true, false) => {
-                low = next;
-                break;
-            }
-            (false, true) => {
-                high = next;
-                break;
-            }
+    let (mut next, mut reach) = (guess.max(1), 4);
+    while low < next && next < high {
+        if allowed(next) {
+            low = next;
+            next += reach;
+        } else {
+            high = next;
+            next = next.saturating_sub(reach);
         }
         reach *= 4;
     }

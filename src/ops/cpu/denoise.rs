@@ -115,11 +115,7 @@ impl Denoiser {
             red_sum.store(sums, at(1));
             blue_sum.store(sums, at(2));
             squares.store(sums, at(4));
-            let mut dark_sum = Lanes::<S, V>::load(simd, rows[0], at(3));
-            for row in &rows[1..] {
-                dark_sum = dark_sum + Lanes::load(simd, row, at(3));
-            }
-            dark_sum.store(sums, at(5));
+            down(simd, rows, at(3)).store(sums, at(5));
         }
         end_rows(sums, pitch, width);
         let (sums, shares) = (self.sums.row(0), self.shares.row(0));
@@ -163,11 +159,7 @@ impl Denoiser {
         for channel in 0..MODELS {
             for x in (0..width).step_by(V * S::F32_LANES) {
                 let at = channel * pitch + LEFT + x;
-                let mut sum = Lanes::<S, V>::load(simd, rows[0], at);
-                for row in &rows[1..] {
-                    sum = sum + Lanes::load(simd, row, at);
-                }
-                sum.store(sums, at);
+                down(simd, rows, at).store(sums, at);
             }
         }
         end_rows(sums, pitch, width);
@@ -190,7 +182,7 @@ impl Denoiser {
             let [luma, reds, blues] = filtered;
             let greens = reds.mul_add(-red / green, blues * (-blue / green));
             for (channel, difference) in [reds, greens, blues].into_iter().enumerate() {
-                (luma + difference).max(0.0).min(1.0).store(target, at(channel));
+                (luma + difference).clamp(0.0, 1.0).store(target, at(channel));
             }
         }
         self.result.row(0)
@@ -214,6 +206,16 @@ fn window(ring: &Ring, y: usize, height: usize) -> [&[f32]; 5] {
 fn slope<S: Simd>(variance: Lanes<S, V>, noise: Lanes<S, V>) -> Lanes<S, V> {
     let variance = variance.max(0.0);
     variance / (variance + (noise + Rendering::LEAST_VARIANCE))
+}
+
+/// Sums over five rows.
+#[inline(always)]
+fn down<S: Simd>(simd: S, rows: [&[f32]; 5], at: usize) -> Lanes<S, V> {
+    let mut sum = Lanes::load(simd, rows[0], at);
+    for row in &rows[1..] {
+        sum = sum + Lanes::load(simd, row, at);
+    }
+    sum
 }
 
 /// Sums over five columns.

@@ -326,7 +326,7 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
         for c in 0..3 {
             pixel[c] = Lanes::load(simd, image, at(c));
             // The weights are those of −conv. Bounded, so that products of two are finite.
-            decay[c] = Lanes::new(simd, sums[c]).max(-40.0).min(40.0).exp_within();
+            decay[c] = Lanes::new(simd, sums[c]).clamp(-40.0, 40.0).exp_within();
         }
         if KEPT {
             // Until the second loop, the first plane of the result holds the gain.
@@ -337,12 +337,12 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
             let mut result = if B::ILLUMINATION {
                 let light = division.illumination(decay[c], pixel[c]);
                 light.store(illumination, at(c));
-                (pixel[c] / light).max(0.0).min(1.0)
+                (pixel[c] / light).clamp(0.0, 1.0)
             } else {
                 division.divided(decay[c], pixel[c])
             };
             if CURVE {
-                result = result.max(0.0).min(1.0);
+                result = result.clamp(0.0, 1.0);
                 result = result * curve_factor(rendering, result);
             }
             result.store(reflectance, at(c));
@@ -361,15 +361,19 @@ fn result_row<S: Simd, B: Band, const KEPT: bool, const CURVE: bool>(
             *value = Lanes::load(simd, image, at(c));
         }
         let result = kept::<S, CURVE>(rendering, pixel, gain);
+        let light = gain.recip();
         for (c, value) in result.into_iter().enumerate() {
-            let value = if B::LEVELS { value } else { value.max(0.0).min(1.0) };
+            let value = if B::LEVELS { value } else { value.clamp(0.0, 1.0) };
             value.store(reflectance, at(c));
             if B::ILLUMINATION {
-                (Lanes::splat(simd, 1.0) / gain).store(illumination, at(c));
+                light.store(illumination, at(c));
             }
         }
     }
 }
+
+/// The least illumination.
+const DARKEST: f32 = 1e-4;
 
 /// The division of a pixel's channels by their illuminations, with a strength.
 #[derive(Clone, Copy, Debug)]
@@ -384,15 +388,15 @@ struct Division {
 impl Division {
     fn new(strength: f32) -> Self {
         let rest = 1.0 - strength;
-        Self { strength, rest, most: (rest + strength * 1e-4).recip() }
+        Self { strength, rest, most: (rest + strength * DARKEST).recip() }
     }
 
     /// `1 − s · (1 − i)` of the illumination `i = clamp(sigmoid(conv) + x, 1e-4, 1)`, from
     /// `decay = exp(−conv)`.
     #[inline(always)]
     fn illumination<S: Simd>(self, decay: Lanes<S, V>, x: Lanes<S, V>) -> Lanes<S, V> {
-        let sigmoid = decay.splat_like(1.0) / (decay + 1.0);
-        let illumination = (sigmoid + x).max(1e-4).min(1.0);
+        let sigmoid = (decay + 1.0).recip();
+        let illumination = (sigmoid + x).clamp(DARKEST, 1.0);
         illumination.mul_add(self.strength, self.rest)
     }
 
@@ -414,7 +418,7 @@ impl Division {
                 d = more.if_greater(less, down, d);
             }
         }
-        let n = n.max(d * 1e-4);
+        let n = n.max(d * DARKEST);
         (d / d.mul_add(self.rest, n * self.strength)).max(1.0)
     }
 
@@ -437,7 +441,8 @@ fn curve_factor<S: Simd>(rendering: Rendering, value: Lanes<S, V>) -> Lanes<S, V
     (base.ln() * rendering.power()).exp_within()
 }
 
-/// A pixel with its color kept, from what it is multiplied by before the curve: [`Rendering::exposed`].
+/// A pixel with its color kept, from what it is multiplied by before the curve: [`Rendering::exposed`] and
+/// [`Rendering::scale`].
 #[inline(always)]
 fn kept<S: Simd, const CURVE: bool>(
     rendering: Rendering,
@@ -445,7 +450,7 @@ fn kept<S: Simd, const CURVE: bool>(
     gain: Lanes<S, V>,
 ) -> [Lanes<S, V>; 3] {
     let most = pixel[0].max(pixel[1]).max(pixel[2]);
-    let mut bright = (most * gain).max(0.0).min(1.0);
+    let mut bright = (most * gain).clamp(0.0, 1.0);
     if CURVE {
         bright = bright * curve_factor(rendering, bright);
     }

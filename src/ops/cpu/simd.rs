@@ -32,6 +32,19 @@ pub(crate) fn store<S: Simd, const V: usize>(row: &mut [f32], at: usize, values:
     vectors.copy_from_slice(&values);
 }
 
+/// An operation of `pulp` on every vector of two [`Lanes`]. No function, since it would take the operation
+/// as a closure, which is not inlined into vector code.
+macro_rules! each {
+    ($operation:ident, $lanes:expr, $other:expr) => {{
+        let mut lanes = $lanes;
+        let other = $other.lanes(lanes.simd);
+        for v in 0..V {
+            lanes.vectors[v] = lanes.simd.$operation(lanes.vectors[v], other.vectors[v]);
+        }
+        lanes
+    }};
+}
+
 /// `V` vectors of numbers that are computed with together, operation by operation: the processor works on
 /// one while it waits for the result of another.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +72,6 @@ impl<S: Simd, const V: usize> Lanes<S, V> {
     }
 
     #[inline(always)]
-    pub(crate) fn splat_like(self, value: f32) -> Self {
-        Self::splat(self.simd, value)
-    }
-
-    #[inline(always)]
     pub(crate) fn load(simd: S, row: &[f32], at: usize) -> Self {
         Self { simd, vectors: load::<S, V>(row, at) }
     }
@@ -85,21 +93,25 @@ impl<S: Simd, const V: usize> Lanes<S, V> {
     }
 
     #[inline(always)]
-    pub(crate) fn min(mut self, other: impl Operand<S, V>) -> Self {
-        let other = other.lanes(self.simd);
-        for v in 0..V {
-            self.vectors[v] = self.simd.min_f32s(self.vectors[v], other.vectors[v]);
-        }
-        self
+    pub(crate) fn min(self, other: impl Operand<S, V>) -> Self {
+        each!(min_f32s, self, other)
     }
 
     #[inline(always)]
-    pub(crate) fn max(mut self, other: impl Operand<S, V>) -> Self {
-        let other = other.lanes(self.simd);
-        for v in 0..V {
-            self.vectors[v] = self.simd.max_f32s(self.vectors[v], other.vectors[v]);
-        }
-        self
+    pub(crate) fn max(self, other: impl Operand<S, V>) -> Self {
+        each!(max_f32s, self, other)
+    }
+
+    /// The nearest number from `low` to `high`.
+    #[inline(always)]
+    pub(crate) fn clamp(self, low: f32, high: f32) -> Self {
+        self.max(low).min(high)
+    }
+
+    /// `1 / self`
+    #[inline(always)]
+    pub(crate) fn recip(self) -> Self {
+        Self::splat(self.simd, 1.0) / self
     }
 
     /// `then` where `self` is greater than `other`, and elsewhere `otherwise`.
@@ -117,7 +129,7 @@ impl<S: Simd, const V: usize> Lanes<S, V> {
     #[cfg(any(feature = "train", test))]
     #[inline(always)]
     pub(crate) fn exp(self) -> Self {
-        self.max(-87.0).min(87.0).exp_within()
+        self.clamp(-87.0, 87.0).exp_within()
     }
 
     /// The exponential function of arguments within ±87.
@@ -214,12 +226,8 @@ macro_rules! operator {
             type Output = Self;
 
             #[inline(always)]
-            fn $function(mut self, other: O) -> Self {
-                let other = other.lanes(self.simd);
-                for v in 0..V {
-                    self.vectors[v] = self.simd.$vectors(self.vectors[v], other.vectors[v]);
-                }
-                self
+            fn $function(self, other: O) -> Self {
+                each!($vectors, self, other)
             }
         }
     };
