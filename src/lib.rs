@@ -32,6 +32,8 @@ pub use enhance::{
     Tone,
 };
 pub use error::{Cause, Error, Result};
+#[doc(hidden)]
+pub use ops::functions::use_kernels;
 #[cfg(feature = "photo")]
 #[doc(no_inline)]
 pub use photo::{Photo, open_photo, save_photo};

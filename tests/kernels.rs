@@ -4,35 +4,14 @@
 mod common;
 
 use burn::tensor::Tensor;
-use common::{cpu, image, largest_difference};
+use common::{cpu, image, largest_difference, noise};
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
-use sci_burn::model::IlluminationEstimatorConfig;
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
 use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, FrameMut, Tone, image};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..Default::default() }
-}
-
-/// An enhancer with weights that are far from the initial ones, so that every layer matters.
-fn enhancer(blocks: usize, channels: usize, seed: u64) -> Enhancer {
-    let device = cpu();
-    let config = IlluminationEstimatorConfig::new().with_blocks(blocks).with_channels(channels);
-    let mut estimator = config.init(&device).unwrap();
-    let mut random = seed;
-    let mut scramble = |conv: &mut sci_burn::model::Conv3x3| {
-        random += 1;
-        let shape = conv.weight.dims();
-        let weight = common::image(random, shape, &device) * 0.8 - 0.4;
-        conv.weight = burn::module::Param::from_tensor(weight);
-        let bias = common::image(random + 100, [shape[0], 1, 1, 1], &device) * 0.4 - 0.2;
-        conv.bias = burn::module::Param::from_tensor(bias.reshape([shape[0]]));
-    };
-    scramble(&mut estimator.input_conv);
-    scramble(&mut estimator.block_conv);
-    scramble(&mut estimator.output_conv);
-    Enhancer::new(estimator, &device)
 }
 
 fn published() -> Enhancer {
@@ -57,7 +36,7 @@ proptest! {
         let strength = if seed % 3 == 0 { 1.0 } else { strength };
         let tone = Tone { strength, gamma: if seed % 5 < 2 { 1.0 } else { gamma } };
         let color = if kept { Color::Kept } else { Color::PerChannel };
-        let enhancer = enhancer(blocks, channels, seed.into());
+        let enhancer = common::enhancer(blocks, channels, seed.into(), &cpu());
         let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap().with_color(color);
         // Some of it outside [0, 1].
         let image = image(seed.into(), [batch, 3, height, width], &cpu()) * range + low;
@@ -167,27 +146,6 @@ proptest! {
         });
         prop_assert!(results[0] == results[1] && results[0] == results[2]);
     }
-}
-
-fn noise<P: Pixel>(
-    width: u32,
-    height: u32,
-    seed: u32,
-    levels: u32,
-) -> ImageBuffer<P, Vec<P::Subpixel>>
-where
-    P::Subpixel: TryFrom<u32, Error: std::fmt::Debug>,
-{
-    let mut state = seed | 1;
-    ImageBuffer::from_fn(width, height, |_, _| {
-        let samples: Vec<_> = (0..P::CHANNEL_COUNT)
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                P::Subpixel::try_from((state >> 8) % levels).unwrap()
-            })
-            .collect();
-        *P::from_slice(&samples)
-    })
 }
 
 #[test]

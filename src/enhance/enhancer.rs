@@ -4,13 +4,13 @@ use super::exposure::Exposure;
 use super::noise::{self, BLOCK};
 use super::sample::pieces;
 use super::steady::FrameExposure;
-use super::tiles::{Tile, tile_pixels, tiles};
 use super::tone::Tone;
 use super::view::{Frame, FrameMut};
 use crate::error::{Error, Result};
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig};
-use crate::ops::functions::{enhance_pixels, enhance_planes, has_kernel, sample_pixels};
+use crate::ops::functions::{enhance_pixels, enhance_planes, has_kernel, sample_pixels, takes};
 use crate::ops::pixel::EnhancePixel;
+use crate::ops::tiles::{Tile, tile_pixels, tiles};
 use crate::ops::{FoldedEstimator, Lit, Operation, Piece, Rendering, Samples, plain};
 #[cfg(feature = "photo")]
 use crate::photo::Photo;
@@ -79,6 +79,7 @@ impl Enhancer {
         let kernels = [Operation::EnhancePlanes, Operation::EnhancePixels, Operation::SamplePixels];
         let fast = kernels.iter().any(|kernel| has_kernel(*kernel, &device));
         let folded = fast.then(|| Arc::new(estimator.folded()));
+        let folded = folded.filter(|folded| takes(folded, &device));
         let tile_pixels = tile_pixels(estimator.config().channels);
         Self {
             estimator,

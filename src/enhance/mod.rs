@@ -7,7 +7,6 @@ mod exposure;
 mod noise;
 mod sample;
 mod steady;
-mod tiles;
 mod tone;
 mod view;
 

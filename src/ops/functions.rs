@@ -19,6 +19,17 @@ pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
     backends::operations(device).contains(&operation)
 }
 
+/// Turns the kernels off, and on again, in the whole program: for benches.
+#[doc(hidden)]
+pub fn use_kernels(wanted: bool) {
+    backends::use_kernels(wanted);
+}
+
+/// Whether the kernels for inference of a device's backend, if it has any, can take an estimator.
+pub(crate) fn takes(estimator: &FoldedEstimator, device: &Device) -> bool {
+    backends::takes(device, estimator)
+}
+
 /// Whether a tensor's backend has a kernel for an operation, and that can take the tensor.
 fn fits<const D: usize>(operation: Operation, tensor: &Tensor<D>) -> bool {
     let empty = tensor.shape().num_elements() == 0;

@@ -13,9 +13,12 @@
 mod backends;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 pub(crate) mod functions;
 pub(crate) mod pixel;
 pub(crate) mod plain;
+pub(crate) mod tiles;
 #[cfg(all(test, feature = "flex", feature = "train"))]
 mod tests;
 
@@ -94,7 +97,7 @@ impl FoldedEstimator {
     /// # Panics
     /// If they have been arranged as another type: an estimator belongs to one kind of backend.
     #[cfg_attr(
-        not(any(feature = "flex", feature = "ndarray")),
+        not(any(feature = "flex", feature = "ndarray", feature = "cube")),
         expect(dead_code, reason = "no backend with a kernel is compiled in")
     )]
     fn arranged<T: Any + Send + Sync>(&self, arrange: impl FnOnce(&Self) -> T) -> &T {
@@ -250,7 +253,12 @@ pub(crate) struct Weighting {
 }
 
 /// Inference on tensors, which are float32. Not differentiable.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube")
+)]
 pub(crate) trait EnhanceOps: Backend {
     /// The illumination that images were divided by, and the result, all
     /// `[batch, 3, height, width]`.
@@ -268,7 +276,11 @@ pub(crate) trait EnhanceOps: Backend {
 ///
 /// The pixels are borrowed, so that Burn's macro cannot defer these operations: for `Fusion` they are
 /// implemented by hand, on the tensor that `resolve_tensor_float` gives.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube")
+)]
 pub(crate) trait PixelOps: Backend {
     /// Enhances an image of `[height, width]`. Source and target are large enough for the size.
     #[allow(unused_variables, reason = "without a backend that has it")]
@@ -295,7 +307,13 @@ pub(crate) trait PixelOps: Backend {
 
 /// What training spends its time on. Tensors are float32.
 #[cfg(feature = "train")]
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube"),
+    Autodiff
+)]
 pub(crate) trait TrainingOps: Backend {
     /// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]`
     /// with sizes of at least 3.
@@ -345,7 +363,12 @@ pub(crate) trait TrainingOps: Backend {
 
 /// The backward passes of [`TrainingOps`], which a backend needs for `Autodiff` on top of it.
 #[cfg(feature = "train")]
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube")
+)]
 pub(crate) trait GradientOps: Backend {
     /// The smoothness loss, `[1]`, and its gradients with respect to input and illumination.
     #[allow(unused_variables, reason = "without a backend that has it")]

@@ -21,6 +21,10 @@ pub trait Level: Primitive + Element + Into<f32> {
     const WHITE: f32;
     /// The level in the lowest bits.
     fn from_bits(bits: u32) -> Self;
+    /// Appends the bytes of some samples, the lowest of each first.
+    fn extend_bytes(samples: &[Self], bytes: &mut Vec<u8>);
+    /// The opposite: samples from as many bytes as they have.
+    fn copy_bytes(bytes: &[u8], samples: &mut [Self]);
 }
 
 impl Level for u8 {
@@ -30,6 +34,14 @@ impl Level for u8 {
     fn from_bits(bits: u32) -> Self {
         bits as u8
     }
+
+    fn extend_bytes(samples: &[Self], bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(samples);
+    }
+
+    fn copy_bytes(bytes: &[u8], samples: &mut [Self]) {
+        samples.copy_from_slice(bytes);
+    }
 }
 
 impl Level for u16 {
@@ -38,6 +50,16 @@ impl Level for u16 {
     #[inline(always)]
     fn from_bits(bits: u32) -> Self {
         bits as u16
+    }
+
+    fn extend_bytes(samples: &[Self], bytes: &mut Vec<u8>) {
+        bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    }
+
+    fn copy_bytes(bytes: &[u8], samples: &mut [Self]) {
+        for (sample, bytes) in samples.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *sample = Self::from_le_bytes(*bytes);
+        }
     }
 }
 

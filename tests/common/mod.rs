@@ -3,10 +3,14 @@
 
 pub mod allocation;
 
+use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
+use sci_burn::image::{ImageBuffer, Pixel};
+use sci_burn::model::{Conv3x3, IlluminationEstimatorConfig};
 #[cfg(feature = "train")]
 use sci_burn::train::{Monitor, TrainingEvent};
+use sci_burn::Enhancer;
 use std::collections::BTreeMap;
 #[cfg(feature = "train")]
 use std::ops::ControlFlow;
@@ -85,6 +89,47 @@ pub fn image(seed: u64, shape: [usize; 4], device: &Device) -> Tensor<4> {
         })
         .collect();
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// An enhancer with weights that are far from the initial ones, so that every layer matters.
+pub fn enhancer(blocks: usize, channels: usize, seed: u64, device: &Device) -> Enhancer {
+    let config = IlluminationEstimatorConfig::new().with_blocks(blocks).with_channels(channels);
+    let mut estimator = config.init(device).unwrap();
+    let mut random = seed;
+    let mut scramble = |conv: &mut Conv3x3| {
+        random += 1;
+        let shape = conv.weight.dims();
+        let weight = image(random, shape, device) * 0.8 - 0.4;
+        conv.weight = Param::from_tensor(weight);
+        let bias = image(random + 100, [shape[0], 1, 1, 1], device) * 0.4 - 0.2;
+        conv.bias = Param::from_tensor(bias.reshape([shape[0]]));
+    };
+    scramble(&mut estimator.input_conv);
+    scramble(&mut estimator.block_conv);
+    scramble(&mut estimator.output_conv);
+    Enhancer::new(estimator, device)
+}
+
+/// A picture of random samples below `levels`, the same for a seed.
+pub fn noise<P: Pixel>(
+    width: u32,
+    height: u32,
+    seed: u32,
+    levels: u32,
+) -> ImageBuffer<P, Vec<P::Subpixel>>
+where
+    P::Subpixel: TryFrom<u32, Error: std::fmt::Debug>,
+{
+    let mut state = seed | 1;
+    ImageBuffer::from_fn(width, height, |_, _| {
+        let samples: Vec<_> = (0..P::CHANNEL_COUNT)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                P::Subpixel::try_from((state >> 8) % levels).unwrap()
+            })
+            .collect();
+        *P::from_slice(&samples)
+    })
 }
 
 /// A monitor, and what `pick` takes from the events that it is told.

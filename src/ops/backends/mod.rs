@@ -4,18 +4,45 @@
 mod autodiff;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
-use super::Operation;
+use super::{FoldedEstimator, Operation};
 use burn::tensor::Device;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether kernels are used at all.
+static KERNELS: AtomicBool = AtomicBool::new(true);
+
+/// Turns the kernels off, and on again, in the whole program: benches measure them against the plain
+/// implementation.
+pub(super) fn use_kernels(wanted: bool) {
+    KERNELS.store(wanted, Ordering::Relaxed);
+}
 
 /// What a device's backend has kernels for, with or without autodiff.
 pub(super) fn operations(device: &Device) -> &'static [Operation] {
+    if !KERNELS.load(Ordering::Relaxed) {
+        return &[];
+    }
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
         burn::backend::DispatchDevice::Flex(_) => cpu::OPERATIONS,
         #[cfg(feature = "ndarray")]
         burn::backend::DispatchDevice::NdArray(_) => cpu::OPERATIONS,
+        #[cfg(feature = "cube")]
+        burn::backend::DispatchDevice::Cube(_) => cube::OPERATIONS,
         #[allow(unreachable_patterns, reason = "where these are the only backends")]
         _ => &[],
+    }
+}
+
+/// Whether the kernels of a device's backend can take an estimator. What they cannot is computed layer by layer.
+#[allow(unused_variables, reason = "without a backend that has limits")]
+pub(super) fn takes(device: &Device, estimator: &FoldedEstimator) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "cube")]
+        burn::backend::DispatchDevice::Cube(_) => cube::takes(estimator),
+        _ => true,
     }
 }

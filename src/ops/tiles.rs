@@ -1,5 +1,5 @@
-//! The tiles that a picture is divided into on devices without the one-pass kernel, since their
-//! buffers are limited (those of WebGPU to 128 MiB).
+//! The tiles that a picture is divided into where it is too large for the buffers of a device (those of WebGPU
+//! are limited to 128 MiB).
 
 use std::ops::Range;
 
@@ -8,29 +8,29 @@ const TILE_VALUES: usize = 12 << 20;
 
 /// The most pixels of a tile with its border, for an estimator of so many channels: each layer's
 /// features fit into one buffer.
-pub(super) fn tile_pixels(channels: usize) -> usize {
+pub(crate) fn tile_pixels(channels: usize) -> usize {
     (TILE_VALUES / channels.max(3)).max(1)
 }
 
 /// A rectangle of a picture that is computed at a time.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tile {
-    pub(super) rows: Range<usize>,
-    pub(super) columns: Range<usize>,
+pub(crate) struct Tile {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
     /// The tile with its border: the pixels around it that the network sees. With them it is computed
     /// as if it had not been cut out.
-    pub(super) outer_rows: Range<usize>,
-    pub(super) outer_columns: Range<usize>,
+    pub(crate) outer_rows: Range<usize>,
+    pub(crate) outer_columns: Range<usize>,
 }
 
 impl Tile {
     /// Height and width with the border.
-    pub(super) fn outer_size(&self) -> [usize; 2] {
+    pub(crate) fn outer_size(&self) -> [usize; 2] {
         [self.outer_rows.len(), self.outer_columns.len()]
     }
 
     /// Where the tile without its border is in the one with it.
-    pub(super) fn inner(&self) -> [Range<usize>; 2] {
+    pub(crate) fn inner(&self) -> [Range<usize>; 2] {
         let within = |inner: &Range<usize>, outer: &Range<usize>| {
             inner.start - outer.start..inner.end - outer.start
         };
@@ -39,7 +39,7 @@ impl Tile {
 
     /// The place of a point of the picture among the pixels of the tile with its border, if it is in
     /// the tile without it.
-    pub(super) fn place(&self, [y, x]: [usize; 2]) -> Option<usize> {
+    pub(crate) fn place(&self, [y, x]: [usize; 2]) -> Option<usize> {
         (self.rows.contains(&y) && self.columns.contains(&x)).then(|| {
             (y - self.outer_rows.start) * self.outer_columns.len() + x - self.outer_columns.start
         })
@@ -49,7 +49,7 @@ impl Tile {
 /// The tiles of a picture of `[height, width]`, which is not empty, for a network that sees `reach`
 /// pixels to each side. Each has at most `pixels` pixels with its border, unless that is too few for
 /// one pixel and its border.
-pub(super) fn tiles(
+pub(crate) fn tiles(
     [height, width]: [usize; 2],
     reach: usize,
     pixels: usize,

@@ -1,0 +1,251 @@
+//! From dark images to bright ones in one launch, and the sample that the exposure is found from.
+
+use super::format::{Pixels, read_pixel, write_pixels};
+use super::network::{Estimate, Place, estimate, strip_start};
+use super::tile::{COLUMNS, ROWS, STRIP, Tile};
+use crate::ops::Rendering;
+use burn_cubecl::cubecl::{self, prelude::*};
+
+/// How pixels are rendered, as far as it is a constant of a kernel: see [`Rendering`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Look {
+    pub(crate) kept: bool,
+    pub(crate) curve: bool,
+}
+
+impl Look {
+    pub(super) fn new(rendering: Rendering) -> Self {
+        Self { kept: rendering.kept, curve: rendering.has_curve() }
+    }
+}
+
+/// The results of a batch of images as planes; with their illuminations, if they are `lit`.
+#[cube(launch_unchecked)]
+pub(super) fn enhance_planes(
+    source: &[u32],
+    illumination: &mut [f32],
+    result: &mut [f32],
+    height: i32,
+    width: i32,
+    strength: f32,
+    power: f32,
+    #[comptime] kernel: Estimate,
+    #[comptime] look: Look,
+    #[comptime] lit: bool,
+) {
+    let tile = comptime!(kernel.tile);
+    let area = (height * width) as usize;
+    // In values, of which there are three of a pixel.
+    let first = CUBE_POS_Z as i32 * height * width * 3;
+    let place = tile_place(height, width, first, tile);
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
+    let mut sums = Array::<f32>::new(comptime!(3 * STRIP));
+    estimate(source, area, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
+    let strip = strip_start(comptime!(tile.reach), tile);
+    let mut color = Array::<f32>::new(3usize);
+    #[unroll]
+    for p in 0..STRIP {
+        let y = row(strip, &place, tile) + comptime!((p / COLUMNS) as i32);
+        let x = column(strip, &place, tile) + comptime!((p % COLUMNS) as i32);
+        let inside = place.contains(y, x);
+        let pixel = select(inside, place.index(y, x), 0usize);
+        read_pixel(source, area, pixel, &mut color, comptime!(kernel.source));
+        render(&mut color, &mut sums, p, strength, power, look);
+        if inside {
+            #[unroll]
+            for c in 0..3 {
+                result[pixel + c * area] = color[c];
+                if comptime!(lit) {
+                    illumination[pixel + c * area] = sums[comptime!(c * STRIP + p)];
+                }
+            }
+        }
+    }
+}
+
+/// A picture of bytes from a picture of bytes.
+#[cube(launch_unchecked)]
+pub(super) fn enhance_pixels(
+    source: &[u32],
+    target: &mut [u32],
+    height: i32,
+    width: i32,
+    strength: f32,
+    power: f32,
+    #[comptime] kernel: Estimate,
+    #[comptime] look: Look,
+    #[comptime] pixels: Pixels,
+) {
+    let tile = comptime!(kernel.tile);
+    let place = tile_place(height, width, 0i32, tile);
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
+    let mut sums = Array::<f32>::new(comptime!(3 * STRIP));
+    estimate(source, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
+    let strip = strip_start(comptime!(tile.reach), tile);
+    let left = column(strip, &place, tile);
+    let mut color = Array::<f32>::new(3usize);
+    let mut old = Array::<usize>::new(COLUMNS);
+    #[unroll]
+    for down in 0..ROWS {
+        let y = row(strip, &place, tile) + comptime!(down as i32);
+        #[unroll]
+        for across in 0..COLUMNS {
+            let p = comptime!(down * COLUMNS + across);
+            let x = i32::min(left + comptime!(across as i32), width - 1);
+            let pixel = place.index(i32::min(y, height - 1), x);
+            old[across] = pixel;
+            read_pixel(source, 0usize, pixel, &mut color, comptime!(kernel.source));
+            render(&mut color, &mut sums, p, strength, power, look);
+            #[unroll]
+            for c in 0..3 {
+                sums[comptime!(c * STRIP + p)] = color[c];
+            }
+        }
+        if place.contains(y, left) {
+            let to = target_index(y, left, width);
+            let first = comptime!(down * COLUMNS);
+            write_pixels(target, to, &sums, first, STRIP, source, &old, pixels);
+        }
+    }
+}
+
+/// Pixels with their illuminations, six numbers for each point, from the pixels around the points: for each
+/// workgroup a tile with its border. Its row and column, the first of its points and the one after the last
+/// are in `tiles`. A point is a pixel of its tile, with its index in the output.
+#[cube(launch_unchecked)]
+pub(super) fn sample_pixels(
+    source: &[u32],
+    tiles: &[u32],
+    points: &[u32],
+    output: &mut [f32],
+    height: i32,
+    width: i32,
+    #[comptime] kernel: Estimate,
+) {
+    let tile = comptime!(kernel.tile);
+    let reach = comptime!(tile.reach as i32);
+    let index = CUBE_POS_X as usize;
+    let top = tiles[index * 4] as i32;
+    let left = tiles[index * 4 + 1] as i32;
+    let pitch = comptime!((tile.columns + 2 * tile.reach) as i32);
+    let before = CUBE_POS_X as i32 * pitch * comptime!(tile.outer_rows() as i32);
+    let first = before - (top - reach) * pitch - (left - reach);
+    let place = Place { top, left, height, width, first, pitch };
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
+    let mut sums = Array::<f32>::new(comptime!(3 * STRIP));
+    estimate(source, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
+    // The sums take the place of the features that they were made from.
+    sync_cube();
+    let strip = strip_start(comptime!(tile.reach), tile);
+    #[unroll]
+    for p in 0..STRIP {
+        let offset = comptime!((p / COLUMNS + 1) * tile.pitch() + p % COLUMNS + 1);
+        #[unroll]
+        for c in 0..3 {
+            shared[strip + comptime!(offset + c * tile.plane())] = sums[comptime!(c * STRIP + p)];
+        }
+    }
+    sync_cube();
+    let mut color = Array::<f32>::new(3usize);
+    let begin = tiles[index * 4 + 2] as usize + UNIT_POS as usize;
+    for point in range_stepped(begin, tiles[index * 4 + 3] as usize, comptime!(tile.units())) {
+        let at = points[point * 2] as usize;
+        let (down, across) = (at / comptime!(tile.columns), at % comptime!(tile.columns));
+        let pixel = place.index(top + down as i32, left + across as i32);
+        read_pixel(source, 0usize, pixel, &mut color, comptime!(kernel.source));
+        let to = points[point * 2 + 1] as usize * 6;
+        let from = (down + comptime!(tile.reach)) * comptime!(tile.pitch()) + across;
+        #[unroll]
+        for c in 0..3 {
+            let sum = shared[from + comptime!(tile.reach + c * tile.plane())];
+            output[to + c] = color[c];
+            output[to + comptime!(c + 3)] = light(sum, color[c]);
+        }
+    }
+}
+
+/// This workgroup's tile of an image whose first pixel has the index `first`.
+#[cube]
+fn tile_place(height: i32, width: i32, first: i32, #[comptime] tile: Tile) -> Place {
+    let top = CUBE_POS_Y as i32 * comptime!(tile.rows as i32);
+    let left = CUBE_POS_X as i32 * comptime!(tile.columns as i32);
+    Place { top, left, height, width, first, pitch: width }
+}
+
+/// The row of a strip of the last layer, from the pixel above and left of it.
+#[cube]
+fn row(strip: usize, place: &Place, #[comptime] tile: Tile) -> i32 {
+    let row = i32::cast_from(strip / comptime!(tile.pitch()));
+    place.top + row - comptime!(tile.reach as i32 - 1)
+}
+
+#[cube]
+fn column(strip: usize, place: &Place, #[comptime] tile: Tile) -> i32 {
+    let column = i32::cast_from(strip % comptime!(tile.pitch()));
+    place.left + column - comptime!(tile.reach as i32 - 1)
+}
+
+/// The index of a pixel in a target of bytes, whose rows are of as many pixels as fill whole words, whatever
+/// their format.
+#[cube]
+pub(super) fn target_index(y: i32, x: i32, width: i32) -> usize {
+    (y * ((width + 3) / 4 * 4) + x) as usize
+}
+
+/// The illumination of a pixel's channel.
+#[cube]
+fn light(sum: f32, value: f32) -> f32 {
+    let sigmoid = 1.0f32 / (1.0f32 + f32::exp(-sum));
+    f32::clamp(sigmoid + value, 1e-4f32, 1.0f32)
+}
+
+/// [`Rendering::pixel`] for pixel `p` of a strip: its color becomes the result, and its sums the illumination
+/// that it was divided by.
+#[cube]
+fn render(
+    color: &mut Array<f32>,
+    sums: &mut Array<f32>,
+    #[comptime] p: usize,
+    strength: f32,
+    power: f32,
+    #[comptime] look: Look,
+) {
+    #[unroll]
+    for c in 0..3 {
+        let sum = comptime!(c * STRIP + p);
+        sums[sum] = light(sums[sum], color[c]);
+    }
+    if comptime!(look.kept) {
+        let [red, green, blue] = comptime!([p, STRIP + p, 2 * STRIP + p]);
+        let most_light = f32::max(f32::max(sums[red], sums[green]), sums[blue]);
+        let light = 1.0f32 - strength + strength * most_light;
+        let most = f32::max(f32::max(color[0], color[1]), color[2]);
+        let bright = curve(f32::clamp(most / light, 0.0f32, 1.0f32), power, look);
+        let shift = comptime!(Rendering::SRGB_SHIFT);
+        let scale = (bright + shift) / (f32::max(most, 0.0f32) + shift);
+        #[unroll]
+        for c in 0..3 {
+            sums[comptime!(c * STRIP + p)] = light;
+            color[c] = f32::clamp(scale * color[c] + (scale - 1.0f32) * shift, 0.0f32, 1.0f32);
+        }
+    } else {
+        #[unroll]
+        for c in 0..3 {
+            let sum = comptime!(c * STRIP + p);
+            let light = 1.0f32 - strength + strength * sums[sum];
+            sums[sum] = light;
+            color[c] = curve(f32::clamp(color[c] / light, 0.0f32, 1.0f32), power, look);
+        }
+    }
+}
+
+/// A value in `[0, 1]` times the curve's factor for it.
+#[cube]
+fn curve(value: f32, power: f32, #[comptime] look: Look) -> f32 {
+    if comptime!(look.curve) {
+        let toe = comptime!(Rendering::TOE);
+        value * f32::powf((value + toe) / comptime!(1.0 + Rendering::TOE), power)
+    } else {
+        value
+    }
+}

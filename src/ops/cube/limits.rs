@@ -1,0 +1,23 @@
+//! What every GPU grants (WebGPU's defaults). Burn asks for what the device at hand has, so nobody but
+//! ourselves notices a kernel that asks for more.
+
+use burn_cubecl::cubecl::prelude::CubeDim;
+
+/// The most units of a workgroup.
+pub(super) const UNITS: usize = 256;
+
+/// The most floats in a workgroup's memory: 16 KiB.
+pub(super) const SHARED_FLOATS: usize = 4096;
+
+/// The most bytes of a buffer.
+pub(super) const BUFFER_BYTES: usize = 128 << 20;
+
+/// A workgroup of so many units in a row, with so many floats (or other words) in its memory.
+///
+/// # Panics
+/// If a GPU may not grant it.
+pub(super) fn workgroup(units: usize, shared_floats: usize) -> CubeDim {
+    assert!((1..=UNITS).contains(&units), "a workgroup of {units} units");
+    assert!(shared_floats <= SHARED_FLOATS, "{shared_floats} floats in a workgroup's memory");
+    CubeDim::new_1d(units as u32)
+}

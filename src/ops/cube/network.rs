@@ -1,0 +1,276 @@
+//! The illumination estimator in one launch: a workgroup computes a tile of the picture, layer by layer in its
+//! memory. A unit computes strips in registers, so that it loads a value once for several products.
+//!
+//! The weights are constants of the kernel, so every estimator has kernels of its own: they load nothing but
+//! pixels.
+
+use super::format::{Format, read_pixel};
+use super::tile::{COLUMNS, ROWS, STRIP, Tile};
+use crate::ops::{FoldedEstimator, Weights};
+use burn_cubecl::cubecl::{self, prelude::*};
+use std::sync::Arc;
+
+/// An estimator's weights as constants of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network {
+    /// From the image to the features, of the residual block, and from the features to the illumination.
+    layers: [Layer; 3],
+    blocks: usize,
+}
+
+/// The weights of a convolution. Constants of a kernel are compared by their bits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Layer {
+    inputs: usize,
+    outputs: usize,
+    /// `[outputs, inputs, 3, 3]`
+    weights: Arc<[u32]>,
+    biases: Arc<[u32]>,
+}
+
+impl Network {
+    pub(crate) fn new(estimator: &FoldedEstimator) -> Self {
+        Self { layers: estimator.layers.each_ref().map(Layer::new), blocks: estimator.blocks }
+    }
+
+    /// Layers, and the pixels that are seen to each side.
+    pub(crate) fn reach(&self) -> usize {
+        self.blocks + 2
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.layers[0].outputs
+    }
+
+    /// The weights of all layers, which are as many products in a kernel for each pixel of a strip.
+    pub(crate) fn weights(&self) -> usize {
+        let [input, block, output] = self.layers.each_ref().map(|layer| layer.weights.len());
+        input + self.blocks * block + output
+    }
+
+    /// The convolution of a layer, counted from 1; the last one is that to the illumination.
+    fn layer(&self, layer: usize) -> Layer {
+        let index = match layer {
+            1 => 0,
+            layer if layer == self.reach() => 2,
+            _ => 1,
+        };
+        self.layers[index].clone()
+    }
+}
+
+impl Layer {
+    fn new(Weights { weight, bias }: &Weights) -> Self {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+        let outputs = bias.len();
+        let inputs = weight.len() / (outputs * 9).max(1);
+        Self { inputs, outputs, weights: bits(weight), biases: bits(bias) }
+    }
+
+    fn weight(&self, output: usize, input: usize, tap: usize) -> f32 {
+        f32::from_bits(self.weights[(output * self.inputs + input) * 9 + tap])
+    }
+
+    fn bias(&self, output: usize) -> f32 {
+        f32::from_bits(self.biases[output])
+    }
+}
+
+/// What a kernel is made for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Estimate {
+    pub(crate) network: Network,
+    pub(crate) tile: Tile,
+    pub(crate) source: Format,
+}
+
+/// Where a tile is.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Place {
+    /// Row and column of the tile's first pixel.
+    pub(super) top: i32,
+    pub(super) left: i32,
+    /// The size of the image.
+    pub(super) height: i32,
+    pub(super) width: i32,
+    /// The index of the image's first pixel in the source, and from there to the one below it.
+    pub(super) first: i32,
+    pub(super) pitch: i32,
+}
+
+#[cube]
+impl Place {
+    pub(super) fn contains(&self, y: i32, x: i32) -> bool {
+        y >= 0 && y < self.height && x >= 0 && x < self.width
+    }
+
+    /// The index of a pixel of the image in the source.
+    pub(super) fn index(&self, y: i32, x: i32) -> usize {
+        (self.first + y * self.pitch + x) as usize
+    }
+}
+
+/// The last convolution at this unit's strip of a tile: three channels of `STRIP` sums. Needs all units.
+#[cube]
+pub(super) fn estimate(
+    source: &[u32],
+    area: usize,
+    shared: &mut [f32],
+    place: &Place,
+    sums: &mut Array<f32>,
+    #[comptime] kernel: Estimate,
+) {
+    let tile = comptime!(kernel.tile);
+    let reach = comptime!(kernel.network.reach());
+    load(source, area, shared, place, comptime!(kernel.source), tile);
+    sync_cube();
+    #[unroll]
+    for before in 0..comptime!(reach - 1) {
+        let layer = comptime!(before + 1);
+        feature_layer(shared, place, layer, comptime!(kernel.network.layer(layer)), tile);
+    }
+    let at = strip_start(reach, tile);
+    convolve(&*shared, at, sums, comptime!(kernel.network.layer(reach)), tile);
+}
+
+/// Loads the image's part for a tile; zeros outside the image.
+#[cube]
+fn load(
+    source: &[u32],
+    area: usize,
+    shared: &mut [f32],
+    place: &Place,
+    #[comptime] format: Format,
+    #[comptime] tile: Tile,
+) {
+    let pitch = comptime!(tile.pitch());
+    let plane = comptime!(tile.plane());
+    let reach = comptime!(tile.reach as i32);
+    let mut color = Array::<f32>::new(3usize);
+    for at in range_stepped(UNIT_POS as usize, plane, comptime!(tile.units())) {
+        let y = place.top + i32::cast_from(at / pitch) - reach;
+        let x = place.left + i32::cast_from(at % pitch) - reach;
+        let inside = place.contains(y, x);
+        let pixel = select(inside, place.index(y, x), 0usize);
+        read_pixel(source, area, pixel, &mut color, format);
+        #[unroll]
+        for c in 0..3 {
+            shared[at + comptime!(c * plane)] = select(inside, color[c], 0.0f32);
+        }
+    }
+}
+
+/// Computes the features of a layer in place of those of the layer before it. Outside the image they are zero:
+/// the padding of the next layer.
+#[cube]
+fn feature_layer(
+    shared: &mut [f32],
+    place: &Place,
+    #[comptime] layer: usize,
+    #[comptime] convolution: Layer,
+    #[comptime] tile: Tile,
+) {
+    let pitch = comptime!(tile.pitch());
+    let plane = comptime!(tile.plane());
+    let channels = comptime!(convolution.outputs);
+    // The pixel above and left of the strip's first one.
+    let at = strip_start(layer, tile);
+    let mut features = Array::<f32>::new(comptime!(channels * STRIP));
+    convolve(&*shared, at, &mut features, comptime!(convolution.clone()), tile);
+    #[unroll]
+    for p in 0..STRIP {
+        let offset = comptime!((p / COLUMNS + 1) * pitch + p % COLUMNS + 1);
+        let pixel = at + offset;
+        let y = place.top + i32::cast_from(pixel / pitch) - comptime!(tile.reach as i32);
+        let x = place.left + i32::cast_from(pixel % pitch) - comptime!(tile.reach as i32);
+        let inside = place.contains(y, x);
+        #[unroll]
+        for c in 0..channels {
+            let index = comptime!(c * STRIP + p);
+            let mut feature = relu(features[index]);
+            if comptime!(layer > 1) {
+                feature += shared[pixel + comptime!(c * plane)];
+            }
+            features[index] = select(inside, feature, 0.0f32);
+        }
+    }
+    sync_cube();
+    if (UNIT_POS as usize) < comptime!(tile.strips(layer)) {
+        #[unroll]
+        for p in 0..STRIP {
+            let offset = comptime!((p / COLUMNS + 1) * pitch + p % COLUMNS + 1);
+            #[unroll]
+            for c in 0..channels {
+                shared[at + comptime!(offset + c * plane)] = features[comptime!(c * STRIP + p)];
+            }
+        }
+    }
+    sync_cube();
+}
+
+/// The positive part; a NaN stays one.
+#[cube]
+pub(super) fn relu(value: f32) -> f32 {
+    select(value < 0.0, 0.0f32, value)
+}
+
+/// The pixel above and left of this unit's strip of a layer; units without one repeat the last.
+#[cube]
+pub(super) fn strip_start(#[comptime] layer: usize, #[comptime] tile: Tile) -> usize {
+    let columns = comptime!(tile.strip_columns(layer));
+    let strip = usize::min(UNIT_POS as usize, comptime!(tile.strips(layer) - 1));
+    let row = strip / columns * ROWS + comptime!(layer - 1);
+    let column = strip % columns * COLUMNS + comptime!(layer - 1);
+    row * comptime!(tile.pitch()) + column
+}
+
+/// A 3×3 convolution at a strip, with the pixel above and left of it: `STRIP` sums for each output.
+#[cube]
+fn convolve(
+    shared: &[f32],
+    at: usize,
+    sums: &mut Array<f32>,
+    #[comptime] layer: Layer,
+    #[comptime] tile: Tile,
+) {
+    let outputs = comptime!(layer.outputs);
+    #[unroll]
+    for o in 0..outputs {
+        let bias = f32::new(comptime!(layer.bias(o)));
+        #[unroll]
+        for p in 0..STRIP {
+            sums[comptime!(o * STRIP + p)] = bias;
+        }
+    }
+    #[unroll]
+    for i in 0..comptime!(layer.inputs) {
+        #[unroll]
+        for row in 0..comptime!(ROWS + 2) {
+            let start = comptime!(i * tile.plane() + row * tile.pitch());
+            let mut values = Array::<f32>::new(comptime!(COLUMNS + 2));
+            #[unroll]
+            for x in 0..comptime!(COLUMNS + 2) {
+                values[x] = shared[at + comptime!(start + x)];
+            }
+            // The rows of the strip that this one contributes to.
+            #[unroll]
+            for y in 0..ROWS {
+                if comptime!(row >= y && row < y + 3) {
+                    #[unroll]
+                    for tap in 0..3 {
+                        #[unroll]
+                        for o in 0..outputs {
+                            let weight =
+                                f32::new(comptime!(layer.weight(o, i, (row - y) * 3 + tap)));
+                            #[unroll]
+                            for x in 0..COLUMNS {
+                                let sum = comptime!(o * STRIP + y * COLUMNS + x);
+                                sums[sum] += weight * values[comptime!(x + tap)];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

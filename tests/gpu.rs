@@ -1,0 +1,217 @@
+//! The kernels for GPUs against the plain implementation on the same device, and against the CPU. Software
+//! Vulkan will do for a device.
+
+mod common;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use common::{cpu, image, largest_difference, noise};
+use image::{DynamicImage, Luma, LumaA, Rgb, Rgba};
+use proptest::prelude::*;
+use sci_burn::photo::photo_to_tensor;
+use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, FrameMut, Tone, image};
+
+fn gpu() -> Device {
+    sci_burn::open_device("wgpu").unwrap()
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..Default::default() }
+}
+
+fn published(device: &Device) -> Enhancer {
+    Enhancer::from_file(common::fixture("weights/cascade.pt"), device).unwrap()
+}
+
+fn host(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.try_into_vec_as().unwrap()
+}
+
+proptest! {
+    // Each network is a program of its own, which takes a while to compile.
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn one_launch_equals_layer_by_layer(
+        batch in 1..4usize, height in 1..70usize, width in 1..100usize,
+        blocks in 1..4usize, channels in 1..9usize, seed in any::<u32>(),
+        low in -0.5..0.5f64, range in 0.1..1.5f64, strength in 0.0..1.0f32, gamma in 1.0..4.0f32,
+        kept in any::<bool>(),
+    ) {
+        let tone = Tone { strength, gamma: if seed % 5 < 2 { 1.0 } else { gamma } };
+        let color = if kept { Color::Kept } else { Color::PerChannel };
+        let enhancer = common::enhancer(blocks, channels, seed.into(), &gpu());
+        let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap().with_color(color);
+        // Some of it outside [0, 1].
+        let image = image(seed.into(), [batch, 3, height, width], &gpu()) * range + low;
+        let fast = enhancer.forward(image.clone());
+        let plain = enhancer.forward_plain(image.clone(), tone, 0.0);
+        prop_assert!(largest_difference(fast.illumination, plain.illumination) < 2e-5);
+        prop_assert!(largest_difference(fast.reflectance, plain.reflectance) < 2e-4);
+    }
+}
+
+#[test]
+fn small_and_narrow_images_equal_layer_by_layer() {
+    let enhancer = published(&gpu());
+    for [height, width] in [[1, 1], [1, 2], [2, 1], [1, 97], [97, 1], [3, 3], [24, 36], [25, 37], [49, 73]] {
+        for batch in [1, 3] {
+            let image = image(7, [batch, 3, height, width], &gpu());
+            let fast = enhancer.forward(image.clone());
+            let plain = enhancer.forward_plain(image, Tone::FULL, 0.0);
+            assert!(largest_difference(fast.illumination, plain.illumination) < 1e-6);
+            assert!(largest_difference(fast.reflectance, plain.reflectance) < 1e-6);
+        }
+    }
+}
+
+/// The samples of two pictures of the same kind, as numbers.
+fn apart(a: &DynamicImage, b: &DynamicImage) -> Vec<u32> {
+    assert_eq!((a.color(), a.width(), a.height()), (b.color(), b.width(), b.height()));
+    let samples = |photo: &DynamicImage| -> Vec<u32> {
+        let bytes = photo.as_bytes();
+        match photo.color().bytes_per_pixel() / photo.color().channel_count() {
+            1 => bytes.iter().map(|&level| level.into()).collect(),
+            _ => bytes.as_chunks().0.iter().map(|&b| u16::from_ne_bytes(b).into()).collect(),
+        }
+    };
+    samples(a).into_iter().zip(samples(b)).map(|(a, b)| a.abs_diff(b)).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn bytes_equal_those_of_the_cpu(
+        height in 1..90u32, width in 1..120u32, seed in any::<u32>(), kept in any::<bool>(),
+        kind in 0..8usize, gamma in prop_oneof![Just(1.0f32), 1.0..4.0f32],
+        denoise in prop_oneof![Just(Denoise::Off), Just(Denoise::Auto)],
+    ) {
+        let color = if kept { Color::Kept } else { Color::PerChannel };
+        let tone = Exposure::Manual(Tone { strength: 0.9, gamma });
+        let dark = match kind {
+            0 => noise::<Rgb<u8>>(width, height, seed, 90).into(),
+            1 => noise::<Rgba<u8>>(width, height, seed, 90).into(),
+            2 => noise::<Luma<u8>>(width, height, seed, 90).into(),
+            3 => noise::<LumaA<u8>>(width, height, seed, 90).into(),
+            4 => DynamicImage::ImageRgb16(noise(width, height, seed, 24_000)),
+            5 => DynamicImage::ImageRgba16(noise(width, height, seed, 24_000)),
+            6 => DynamicImage::ImageLuma16(noise(width, height, seed, 24_000)),
+            _ => DynamicImage::ImageLumaA16(noise(width, height, seed, 24_000)),
+        };
+        let enhance = |device: &Device| {
+            let enhancer = published(device).with_exposure(tone).unwrap().with_color(color);
+            enhancer.with_denoise(denoise).unwrap().enhance(&dark).unwrap()
+        };
+        let apart = apart(&enhance(&gpu()), &enhance(&cpu()));
+        // Of 16 bits, the last one or two are rounded otherwise.
+        let most = if kind < 4 { 1 } else { 12 };
+        prop_assert!(apart.iter().all(|apart| *apart <= most), "{:?}", apart.iter().max());
+        let differing = apart.iter().filter(|apart| **apart > 0).count();
+        if kind < 4 {
+            prop_assert!(differing * 50 <= apart.len().max(100), "{differing} of {}", apart.len());
+        }
+    }
+
+    #[test]
+    fn the_automatic_exposure_is_that_of_the_cpu(
+        height in 1..300u32, width in 1..300u32, seed in any::<u32>(), kept in any::<bool>(),
+    ) {
+        let color = if kept { Color::Kept } else { Color::PerChannel };
+        let dark = noise::<Rgb<u8>>(width, height, seed, 60);
+        let (w, h) = (width as usize, height as usize);
+        let source = Frame::<Rgb<u8>>::new(&dark, w, h, w * 3).unwrap();
+        let tone = |device: &Device| {
+            let enhancer = published(device).with_color(color).with_exposure(Exposure::AUTO);
+            enhancer.unwrap().tone(source).unwrap()
+        };
+        let (gpu, cpu) = (tone(&gpu()), tone(&cpu()));
+        prop_assert!((gpu.strength - cpu.strength).abs() < 2e-3, "{gpu:?} {cpu:?}");
+        prop_assert!((gpu.gamma - cpu.gamma).abs() < 2e-2, "{gpu:?} {cpu:?}");
+    }
+}
+
+#[test]
+fn the_noise_filter_equals_the_plain_one() {
+    let tone = Tone { strength: 1.0, gamma: 1.7 };
+    for (width, height) in [(16, 8), (24, 24), (51, 25), (20, 70), (97, 49)] {
+        let dark = noise::<Rgb<u8>>(width, height, 3, 40);
+        let (w, h) = (width as usize, height as usize);
+        let image = photo_to_tensor(&dark, &gpu());
+        for color in [Color::PerChannel, Color::Kept] {
+            let enhancer = published(&gpu()).with_color(color);
+            let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap();
+            let enhancer = enhancer.with_denoise(Denoise::Auto).unwrap();
+            let noise = enhancer.noise(Frame::<Rgb<u8>>::new(&dark, w, h, w * 3).unwrap());
+            assert!(noise > 0.01, "{noise}");
+            let fast = enhancer.forward(image.clone());
+            let plain = enhancer.forward_plain(image.clone(), tone, noise);
+            let difference = largest_difference(fast.reflectance, plain.reflectance);
+            assert!(difference < 1e-4, "{difference} at {width}×{height}");
+        }
+    }
+}
+
+#[test]
+fn rows_may_be_apart_and_what_is_between_them_is_left_alone() {
+    let enhancer = published(&gpu());
+    let (width, height) = (37, 11);
+    let tight = noise::<Rgb<u8>>(width as u32, height as u32, 3, 90);
+    let expected = enhancer.enhance(&tight.clone().into()).unwrap().into_rgb8();
+    let (stride, wider) = (width * 3 + 5, width * 3 + 17);
+    let mut source = vec![255; stride * height];
+    for (row, tight) in source.chunks_mut(stride).zip(tight.chunks(width * 3)) {
+        row[..width * 3].copy_from_slice(tight);
+    }
+    let mut target = vec![77; wider * height];
+    let frame = Frame::<Rgb<u8>>::new(&source, width, height, stride).unwrap();
+    let into = FrameMut::new(&mut target, width, height, wider).unwrap();
+    enhancer.enhance_into(frame, into).unwrap();
+    for (row, expected) in target.chunks(wider).zip(expected.chunks(width * 3)) {
+        assert_eq!(row[..width * 3], *expected);
+        assert!(row[width * 3..].iter().all(|&sample| sample == 77));
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_within_three_pixels() {
+    let enhancer = published(&gpu());
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let (height, width) = (30, 60);
+        let good = image(5, [1, 3, height, width], &gpu());
+        let mut values = host(good.clone());
+        values[10 * width + 34] = bad;
+        let data = TensorData::new(values, [1, 3, height, width]);
+        let found = enhancer.forward(Tensor::from_data(data, &gpu()));
+        let good = enhancer.forward(good);
+        for (found, good) in
+            [(found.illumination, good.illumination), (found.reflectance, good.reflectance)]
+        {
+            for (index, (found, good)) in host(found).into_iter().zip(host(good)).enumerate() {
+                let (y, x) = (index / width % height, index % width);
+                if y.abs_diff(10) > 3 || x.abs_diff(34) > 3 {
+                    assert_eq!(found, good, "{bad} at {x}, {y}");
+                }
+            }
+        }
+    }
+}
+
+/// Enhancers are shared among threads, whose work goes through different queues.
+#[test]
+fn threads_do_not_disturb_each_other() {
+    let enhancer = published(&gpu());
+    let picture = |seed| DynamicImage::from(noise::<Rgb<u8>>(101, 67, seed, 90));
+    let expected: Vec<_> = (0..8).map(|seed| enhancer.enhance(&picture(seed)).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (enhancer, expected) = (&enhancer, &expected);
+            scope.spawn(move || {
+                for round in 0..6 {
+                    let seed = (thread + round) % 8;
+                    let found = enhancer.enhance(&picture(seed as u32)).unwrap();
+                    assert!(found == expected[seed]);
+                }
+            });
+        }
+    });
+}
