@@ -28,7 +28,7 @@ fn host(tensor: Tensor<4>) -> Vec<f32> {
 
 proptest! {
     // Each network is a program of its own, which takes a while to compile.
-    #![proptest_config(cases(16))]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn one_launch_equals_layer_by_layer(
@@ -130,23 +130,27 @@ proptest! {
     }
 }
 
+/// The plain one on the CPU: some of Burn's pooling on wgpu is wrong (0.22.1, where widths are multiples of 4).
 #[test]
 fn the_noise_filter_equals_the_plain_one() {
     let tone = Tone { strength: 1.0, gamma: 1.7 };
     for (width, height) in [(16, 8), (24, 24), (51, 25), (20, 70), (97, 49)] {
         let dark = noise::<Rgb<u8>>(width, height, 3, 40);
         let (w, h) = (width as usize, height as usize);
-        let image = photo_to_tensor(&dark, &gpu());
         for color in [Color::PerChannel, Color::Kept] {
-            let enhancer = published(&gpu()).with_color(color);
-            let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap();
-            let enhancer = enhancer.with_denoise(Denoise::Auto).unwrap();
+            let on = |device: &Device| {
+                let enhancer = published(device).with_color(color).with_denoise(Denoise::Auto);
+                let enhancer = enhancer.unwrap().with_exposure(Exposure::Manual(tone)).unwrap();
+                (enhancer, photo_to_tensor(&dark, device))
+            };
+            let (enhancer, image) = on(&gpu());
             let noise = enhancer.noise(Frame::<Rgb<u8>>::new(&dark, w, h, w * 3).unwrap());
             assert!(noise > 0.01, "{noise}");
-            let fast = enhancer.forward(image.clone());
-            let plain = enhancer.forward_plain(image.clone(), tone, noise);
-            let difference = largest_difference(fast.reflectance, plain.reflectance);
-            assert!(difference < 1e-4, "{difference} at {width}×{height}");
+            let fast = enhancer.forward(image).reflectance;
+            let (enhancer, image) = on(&cpu());
+            let plain = enhancer.forward_plain(image, tone, noise).reflectance;
+            let difference = largest_difference(fast, plain);
+            assert!(difference < 1e-5, "{difference} at {width}×{height}");
         }
     }
 }

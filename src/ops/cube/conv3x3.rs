@@ -4,12 +4,13 @@
 //! computes strips of some outputs in registers.
 
 use super::limits::{SHARED_FLOATS, UNITS};
+use super::network::taps;
+use super::tile::{self, Row};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// Rows and columns of a strip: the pixels that a unit computes together.
-const ROWS: usize = 4;
-const COLUMNS: usize = 4;
-const STRIP: usize = ROWS * COLUMNS;
+const ROWS: usize = tile::ROWS;
+const COLUMNS: usize = tile::COLUMNS;
 /// The most outputs that a unit computes together.
 const GROUP: usize = 4;
 /// Rows and columns of a workgroup's tile.
@@ -84,7 +85,7 @@ pub(super) fn forward(
     let row = strip / comptime!(TILE[1] / COLUMNS) * ROWS;
     let column = strip % comptime!(TILE[1] / COLUMNS) * COLUMNS;
 
-    let mut sums = Array::<f32>::new(comptime!(group * STRIP));
+    let mut sums = Array::<Row>::new(comptime!(group * ROWS));
     #[unroll]
     for o in 0..group {
         let start = if comptime!(kernel.biased) {
@@ -93,8 +94,8 @@ pub(super) fn forward(
             0.0f32.runtime()
         };
         #[unroll]
-        for p in 0..STRIP {
-            sums[comptime!(o * STRIP + p)] = start;
+        for y in 0..ROWS {
+            sums[comptime!(o * ROWS + y)] = Row::new(start);
         }
     }
     let mut shared = Shared::<[f32]>::new_slice(comptime!(kernel.floats()));
@@ -132,15 +133,20 @@ pub(super) fn forward(
         }
     }
     #[unroll]
-    for o in 0..group {
+    for y in 0..ROWS {
         #[unroll]
-        for p in 0..STRIP {
-            let y = top + row as i32 + comptime!((p / COLUMNS) as i32);
-            let x = left + column as i32 + comptime!((p % COLUMNS) as i32);
-            if output + o < outputs && y < height && x < width {
-                let pixel = (y * width + x) as usize;
-                let to = (n * outputs + output + o) * area + pixel;
-                result[to] = sums[comptime!(o * STRIP + p)];
+        for x in 0..COLUMNS {
+            let image_y = top + row as i32 + comptime!(y as i32);
+            let image_x = left + column as i32 + comptime!(x as i32);
+            if image_y < height && image_x < width {
+                let pixel = (image_y * width + image_x) as usize;
+                #[unroll]
+                for o in 0..group {
+                    if output + o < outputs {
+                        let to = (n * outputs + output + o) * area + pixel;
+                        result[to] = sums[comptime!(o * ROWS + y)].extract(x);
+                    }
+                }
             }
         }
     }
@@ -152,16 +158,12 @@ fn accumulate(
     shared: &[f32],
     at: usize,
     weights: &Array<f32>,
-    sums: &mut Array<f32>,
+    sums: &mut Array<Row>,
     #[comptime] group: usize,
 ) {
     #[unroll]
     for row in 0..comptime!(ROWS + 2) {
-        let mut values = Array::<f32>::new(comptime!(COLUMNS + 2));
-        #[unroll]
-        for x in 0..comptime!(COLUMNS + 2) {
-            values[x] = shared[at + comptime!(row * OUTER[1] + x)];
-        }
+        let taps = taps(shared, at + comptime!(row * OUTER[1]));
         #[unroll]
         for y in 0..ROWS {
             if comptime!(row >= y && row < y + 3) {
@@ -170,11 +172,7 @@ fn accumulate(
                     #[unroll]
                     for o in 0..group {
                         let weight = weights[comptime!(o * 9 + (row - y) * 3 + tap)];
-                        #[unroll]
-                        for x in 0..COLUMNS {
-                            let sum = comptime!(o * STRIP + y * COLUMNS + x);
-                            sums[sum] += weight * values[comptime!(x + tap)];
-                        }
+                        sums[comptime!(o * ROWS + y)] += Row::new(weight) * taps[tap];
                     }
                 }
             }

@@ -7,6 +7,7 @@ use super::enhance::target_index;
 use super::format::{Format, Pixels, read_pixel, write_pixels};
 use super::limits::{SHARED_FLOATS, UNITS};
 use super::network::Place;
+use super::tile::{self, Row};
 use crate::metrics::LUMINANCE;
 use crate::ops::Rendering;
 use burn_cubecl::cubecl::{self, prelude::*};
@@ -16,8 +17,7 @@ const RADIUS: usize = Rendering::FILTER_REACH / 2;
 const WINDOW: usize = 2 * RADIUS + 1;
 /// Rows and columns of the pixels that a unit computes together.
 const ROWS: usize = 2;
-const COLUMNS: usize = super::tile::COLUMNS;
-const STRIP: usize = ROWS * COLUMNS;
+const COLUMNS: usize = tile::COLUMNS;
 
 /// The side of a workgroup's tile; with the windows around it, it fills the workgroup's memory.
 pub(super) const TILE: usize = 24;
@@ -51,17 +51,21 @@ pub(super) fn denoise_planes(
 ) {
     let area = (height * width) as usize;
     let place = tile_place(height, width, CUBE_POS_Z as i32 * height * width * 3);
-    let mut colors = Array::<f32>::new(comptime!(3 * STRIP));
-    let format = comptime!(Format::Planes);
-    filter(dark, bright, &place, noise, &mut colors, format);
+    let mut colors = Array::<Row>::new(comptime!(3 * ROWS));
+    filter(dark, bright, &place, noise, &mut colors, comptime!(Format::Planes));
+    let own = UNIT_POS < comptime!((TILE / ROWS * (TILE / COLUMNS)) as u32);
     #[unroll]
-    for p in 0..STRIP {
-        let y = place.top + strip_row() + comptime!((p / COLUMNS) as i32);
-        let x = place.left + strip_column() + comptime!((p % COLUMNS) as i32);
-        if UNIT_POS < comptime!((TILE / ROWS * (TILE / COLUMNS)) as u32) && place.contains(y, x) {
-            #[unroll]
-            for c in 0..3 {
-                result[place.index(y, x) + c * area] = colors[comptime!(c * STRIP + p)];
+    for y in 0..ROWS {
+        #[unroll]
+        for x in 0..COLUMNS {
+            let row = place.top + strip_row() + comptime!(y as i32);
+            let column = place.left + strip_column() + comptime!(x as i32);
+            if own && place.contains(row, column) {
+                #[unroll]
+                for c in 0..3 {
+                    let to = place.index(row, column) + c * area;
+                    result[to] = colors[comptime!(c * ROWS + y)].extract(x);
+                }
             }
         }
     }
@@ -79,22 +83,27 @@ pub(super) fn denoise_pixels(
     #[comptime] pixels: Pixels,
 ) {
     let place = tile_place(height, width, 0i32);
-    let mut colors = Array::<f32>::new(comptime!(3 * STRIP));
+    let mut colors = Array::<Row>::new(comptime!(3 * ROWS));
     filter(dark, bright, &place, noise, &mut colors, comptime!(Format::Pixels(pixels)));
-    let mut old = Array::<usize>::new(COLUMNS);
+    let own = UNIT_POS < comptime!((TILE / ROWS * (TILE / COLUMNS)) as u32);
     let left = place.left + strip_column();
+    let mut row_colors = Array::<f32>::new(comptime!(3 * COLUMNS));
+    let mut old = Array::<usize>::new(COLUMNS);
     #[unroll]
-    for row in 0..ROWS {
-        let y = place.top + strip_row() + comptime!(row as i32);
-        #[unroll]
-        for column in 0..COLUMNS {
-            let x = i32::min(left + comptime!(column as i32), width - 1);
-            old[column] = place.index(i32::min(y, height - 1), x);
-        }
-        if UNIT_POS < comptime!((TILE / ROWS * (TILE / COLUMNS)) as u32) && place.contains(y, left) {
-            let to = target_index(y, left, width);
-            let first = comptime!(row * COLUMNS);
-            write_pixels(target, to, &colors, first, STRIP, dark, &old, pixels);
+    for y in 0..ROWS {
+        let row = place.top + strip_row() + comptime!(y as i32);
+        if own && place.contains(row, left) {
+            #[unroll]
+            for x in 0..COLUMNS {
+                old[x] = place.index(row, i32::min(left + comptime!(x as i32), width - 1));
+                #[unroll]
+                for c in 0..3 {
+                    row_colors[comptime!(c * COLUMNS + x)] =
+                        colors[comptime!(c * ROWS + y)].extract(x);
+                }
+            }
+            let to = target_index(row, left, width);
+            write_pixels(target, to, &row_colors, dark, &old, pixels);
         }
     }
 }
@@ -124,7 +133,7 @@ fn filter(
     bright: &[f32],
     place: &Place,
     noise: f32,
-    colors: &mut Array<f32>,
+    colors: &mut Array<Row>,
     #[comptime] format: Format,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(FLOATS);
@@ -176,59 +185,42 @@ fn luminance(color: &Array<f32>) -> f32 {
 #[cube]
 fn model(shared: &mut [f32], place: &Place, noise: f32) {
     let across = comptime!(MODELED / COLUMNS);
-    let plane = comptime!(LOADED * LOADED);
-    let strip = usize::min(UNIT_POS as usize, comptime!(STRIPS - 1));
-    let (row, column) = (strip / across * ROWS, strip % across * COLUMNS);
-    let mut sums = zeros(comptime!(SUMS * STRIP));
-    #[unroll]
-    for x in 0..comptime!(COLUMNS + WINDOW - 1) {
-        let mut values = Array::<f32>::new(comptime!(SUMS * (ROWS + WINDOW - 1)));
-        #[unroll]
-        for y in 0..comptime!(ROWS + WINDOW - 1) {
-            let at = (row + y) * LOADED + column + x;
-            let luma = shared[at];
-            let red = shared[at + plane];
-            let blue = shared[at + comptime!(2 * plane)];
-            let first = comptime!(y * SUMS);
-            values[first] = luma;
-            values[comptime!(first + 1)] = red;
-            values[comptime!(first + 2)] = blue;
-            values[comptime!(first + 3)] = luma * luma;
-            values[comptime!(first + 4)] = red * red + blue * blue;
-            values[comptime!(first + 5)] = shared[at + comptime!(3 * plane)];
-        }
-        add_column(&values, &mut sums, x, SUMS);
+    let own = (UNIT_POS as usize) < STRIPS;
+    let (row, column) = (UNIT_POS as usize / across * ROWS, UNIT_POS as usize % across * COLUMNS);
+    let mut sums = Array::<Row>::new(comptime!(SUMS * ROWS));
+    if own {
+        planes_sums(&*shared, row * LOADED + column, &mut sums);
     }
     sync_cube();
-    #[unroll]
-    for p in 0..STRIP {
-        let y = row + comptime!(p / COLUMNS);
-        let x = column + comptime!(p % COLUMNS);
-        let image_y = place.top + i32::cast_from(y) - comptime!(RADIUS as i32);
-        let image_x = place.left + i32::cast_from(x) - comptime!(RADIUS as i32);
-        let inside = place.contains(image_y, image_x);
-        let share = 1.0f32
-            / f32::cast_from(window_length(image_y, place.height) * window_length(image_x, place.width));
-        let luma = sums[p] * share;
-        let red = sums[comptime!(STRIP + p)] * share;
-        let blue = sums[comptime!(2 * STRIP + p)] * share;
-        let luma_squares = sums[comptime!(3 * STRIP + p)] * share;
-        let color_squares = sums[comptime!(4 * STRIP + p)] * share;
-        let dark = sums[comptime!(5 * STRIP + p)] * share;
-        let least = comptime!(Rendering::LEAST_SIGNAL) * noise;
-        let gain = f32::max(luma / f32::max(dark, least), 1.0f32);
-        let seen = comptime!(Rendering::DEVIATIONS) * noise;
-        let epsilon = (gain * gain - 1.0f32) * seen * seen;
-        let luma_slope = slope(luma_squares - luma * luma, epsilon);
-        let color_noise = epsilon * comptime!(Rendering::COLOR_FACTOR);
-        let color_slope = slope(color_squares - (red * red + blue * blue), color_noise);
-        let to = y * MODELED + x;
-        if (UNIT_POS as usize) < STRIPS {
-            put(shared, to, 0usize, luma_slope, inside);
-            put(shared, to, 1usize, color_slope, inside);
-            put(shared, to, 2usize, luma - luma_slope * luma, inside);
-            put(shared, to, 3usize, red - color_slope * red, inside);
-            put(shared, to, 4usize, blue - color_slope * blue, inside);
+    if own {
+        #[unroll]
+        for y in 0..ROWS {
+            let image_y = place.top + i32::cast_from(row + y) - comptime!(RADIUS as i32);
+            #[unroll]
+            for x in 0..COLUMNS {
+                let image_x = place.left + i32::cast_from(column + x) - comptime!(RADIUS as i32);
+                let inside = place.contains(image_y, image_x);
+                let share = window_share(image_y, image_x, place);
+                let luma = sums[y].extract(x) * share;
+                let red = sums[comptime!(ROWS + y)].extract(x) * share;
+                let blue = sums[comptime!(2 * ROWS + y)].extract(x) * share;
+                let luma_squares = sums[comptime!(3 * ROWS + y)].extract(x) * share;
+                let color_squares = sums[comptime!(4 * ROWS + y)].extract(x) * share;
+                let dark = sums[comptime!(5 * ROWS + y)].extract(x) * share;
+                let least = comptime!(Rendering::LEAST_SIGNAL) * noise;
+                let gain = f32::max(luma / f32::max(dark, least), 1.0f32);
+                let seen = comptime!(Rendering::DEVIATIONS) * noise;
+                let epsilon = (gain * gain - 1.0f32) * seen * seen;
+                let luma_slope = slope(luma_squares - luma * luma, epsilon);
+                let color_noise = epsilon * comptime!(Rendering::COLOR_FACTOR);
+                let color_slope = slope(color_squares - (red * red + blue * blue), color_noise);
+                let to = (row + y) * MODELED + column + x;
+                put(shared, to, 0usize, luma_slope, inside);
+                put(shared, to, 1usize, color_slope, inside);
+                put(shared, to, 2usize, luma - luma_slope * luma, inside);
+                put(shared, to, 3usize, red - color_slope * red, inside);
+                put(shared, to, 4usize, blue - color_slope * blue, inside);
+            }
         }
     }
 }
@@ -236,6 +228,12 @@ fn model(shared: &mut [f32], place: &Place, noise: f32) {
 #[cube]
 fn put(shared: &mut [f32], at: usize, #[comptime] model: usize, value: f32, inside: bool) {
     shared[at + comptime!(model * MODELED * MODELED)] = select(inside, value, 0.0f32);
+}
+
+/// One over the number of pixels of the window around a pixel that are in the image.
+#[cube]
+fn window_share(y: i32, x: i32, place: &Place) -> f32 {
+    1.0f32 / f32::cast_from(window_length(y, place.height) * window_length(x, place.width))
 }
 
 /// How many rows (or columns) of the window around `at` are in an image of so many.
@@ -255,86 +253,141 @@ fn slope(variance: f32, noise: f32) -> f32 {
 
 /// The results of this unit's strip.
 #[cube]
-fn apply(shared: &[f32], bright: &[f32], place: &Place, colors: &mut Array<f32>) {
+fn apply(shared: &[f32], bright: &[f32], place: &Place, colors: &mut Array<Row>) {
     let area = (place.height * place.width) as usize;
-    let strips = comptime!((TILE / ROWS * (TILE / COLUMNS)) as i32);
-    let inside = i32::cast_from(UNIT_POS) < strips;
-    let row = select(inside, strip_row(), 0i32);
-    let column = select(inside, strip_column(), 0i32);
-    let mut sums = zeros(comptime!(MODELS * STRIP));
+    if UNIT_POS < comptime!((TILE / ROWS * (TILE / COLUMNS)) as u32) {
+        let (row, column) = (strip_row(), strip_column());
+        let mut sums = Array::<Row>::new(comptime!(MODELS * ROWS));
+        let at = row as usize * MODELED + column as usize;
+        models_sums(shared, at, &mut sums);
+        let mut color = Array::<f32>::new(3usize);
+        #[unroll]
+        for y in 0..ROWS {
+            let image_y = i32::min(place.top + row + comptime!(y as i32), place.height - 1);
+            #[unroll]
+            for x in 0..COLUMNS {
+                let image_x = i32::min(place.left + column + comptime!(x as i32), place.width - 1);
+                #[unroll]
+                for c in 0..3 {
+                    color[c] = bright[place.index(image_y, image_x) + c * area];
+                }
+                let share = window_share(image_y, image_x, place);
+                let luma = luminance(&color);
+                let color_slope = sums[comptime!(ROWS + y)].extract(x);
+                let luma_shift = sums[comptime!(2 * ROWS + y)].extract(x);
+                let red_shift = sums[comptime!(3 * ROWS + y)].extract(x);
+                let blue_shift = sums[comptime!(4 * ROWS + y)].extract(x);
+                let new_luma = (sums[y].extract(x) * luma + luma_shift) * share;
+                let red = (color_slope * (color[0] - luma) + red_shift) * share;
+                let blue = (color_slope * (color[2] - luma) + blue_shift) * share;
+                let green = red * comptime!(-LUMINANCE[0] / LUMINANCE[1])
+                    + blue * comptime!(-LUMINANCE[2] / LUMINANCE[1]);
+                insert(colors, y, x, f32::clamp(new_luma + red, 0.0f32, 1.0f32));
+                insert(colors, comptime!(ROWS + y), x, f32::clamp(new_luma + green, 0.0f32, 1.0f32));
+                insert(colors, comptime!(2 * ROWS + y), x, f32::clamp(new_luma + blue, 0.0f32, 1.0f32));
+            }
+        }
+    }
+}
+
+#[cube]
+fn insert(rows: &mut Array<Row>, #[comptime] row: usize, #[comptime] x: usize, value: f32) {
+    let mut changed = rows[row];
+    changed.insert(x, value);
+    rows[row] = changed;
+}
+
+/// Four values side by side.
+#[cube]
+fn load_row(shared: &[f32], at: usize) -> Row {
+    let mut row = Row::empty();
     #[unroll]
-    for x in 0..comptime!(COLUMNS + WINDOW - 1) {
-        let mut values = Array::<f32>::new(comptime!(MODELS * (ROWS + WINDOW - 1)));
+    for x in 0..COLUMNS {
+        row.insert(x, shared[at + x]);
+    }
+    row
+}
+
+/// The sums over the windows of a strip's pixels of what models are found from. Windows begin at `at`.
+#[cube]
+fn planes_sums(shared: &[f32], at: usize, sums: &mut Array<Row>) {
+    let plane = comptime!(LOADED * LOADED);
+    // Sums over five rows: for each row of the strip, the columns' left half and their right half.
+    let mut columns = Array::<Row>::new(comptime!(SUMS * ROWS * 2));
+    #[unroll]
+    for index in 0..comptime!(SUMS * ROWS * 2) {
+        columns[index] = Row::new(0.0f32);
+    }
+    #[unroll]
+    for half in 0..2 {
         #[unroll]
         for y in 0..comptime!(ROWS + WINDOW - 1) {
-            let at = (row as usize + y) * MODELED + column as usize + x;
+            let at = at + comptime!(y * LOADED + half * COLUMNS);
+            let luma = load_row(shared, at);
+            let red = load_row(shared, at + plane);
+            let blue = load_row(shared, at + comptime!(2 * plane));
+            let dark = load_row(shared, at + comptime!(3 * plane));
             #[unroll]
-            for model in 0..MODELS {
-                values[comptime!(y * MODELS + model)] = shared[at + comptime!(model * MODELED * MODELED)];
-            }
-        }
-        add_column(&values, &mut sums, x, MODELS);
-    }
-    let mut color = Array::<f32>::new(3usize);
-    #[unroll]
-    for p in 0..STRIP {
-        let y = i32::min(place.top + row + comptime!((p / COLUMNS) as i32), place.height - 1);
-        let x = i32::min(place.left + column + comptime!((p % COLUMNS) as i32), place.width - 1);
-        #[unroll]
-        for c in 0..3 {
-            color[c] = bright[place.index(y, x) + c * area];
-        }
-        let share = 1.0f32
-            / f32::cast_from(window_length(y, place.height) * window_length(x, place.width));
-        let luma = luminance(&color);
-        let luma_slope = sums[p];
-        let color_slope = sums[comptime!(STRIP + p)];
-        let new_luma = (luma_slope * luma + sums[comptime!(2 * STRIP + p)]) * share;
-        let red = (color_slope * (color[0] - luma) + sums[comptime!(3 * STRIP + p)]) * share;
-        let blue = (color_slope * (color[2] - luma) + sums[comptime!(4 * STRIP + p)]) * share;
-        let (red_part, blue_part) = comptime!((-LUMINANCE[0] / LUMINANCE[1], -LUMINANCE[2] / LUMINANCE[1]));
-        let green = red * red_part + blue * blue_part;
-        colors[p] = f32::clamp(new_luma + red, 0.0f32, 1.0f32);
-        colors[comptime!(STRIP + p)] = f32::clamp(new_luma + green, 0.0f32, 1.0f32);
-        colors[comptime!(2 * STRIP + p)] = f32::clamp(new_luma + blue, 0.0f32, 1.0f32);
-    }
-}
-
-#[cube]
-fn zeros(#[comptime] length: usize) -> Array<f32> {
-    let mut array = Array::<f32>::new(length);
-    #[unroll]
-    for index in 0..length {
-        array[index] = 0.0f32;
-    }
-    array
-}
-
-/// Adds column `x` of the values around a strip, `count` of each pixel, to the windows of the strip's pixels
-/// that it is in.
-#[cube]
-fn add_column(
-    values: &Array<f32>,
-    sums: &mut Array<f32>,
-    #[comptime] x: usize,
-    #[comptime] count: usize,
-) {
-    #[unroll]
-    for index in 0..count {
-        // What the windows of both rows share.
-        let mut common = values[comptime!(count + index)];
-        #[unroll]
-        for y in 2..WINDOW {
-            common += values[comptime!(y * count + index)];
-        }
-        let above = values[index] + common;
-        let below = values[comptime!(WINDOW * count + index)] + common;
-        #[unroll]
-        for p in 0..COLUMNS {
-            if comptime!(x >= p && x < p + WINDOW) {
-                sums[comptime!(index * STRIP + p)] += above;
-                sums[comptime!(index * STRIP + COLUMNS + p)] += below;
+            for row in 0..ROWS {
+                if comptime!(y >= row && y < row + WINDOW) {
+                    let first = comptime!(row * 2 + half);
+                    columns[first] += luma;
+                    columns[comptime!(2 * ROWS + first)] += red;
+                    columns[comptime!(4 * ROWS + first)] += blue;
+                    columns[comptime!(6 * ROWS + first)] += luma * luma;
+                    columns[comptime!(8 * ROWS + first)] += red * red + blue * blue;
+                    columns[comptime!(10 * ROWS + first)] += dark;
+                }
             }
         }
     }
+    #[unroll]
+    for index in 0..comptime!(SUMS * ROWS) {
+        sums[index] = across(columns[comptime!(2 * index)], columns[comptime!(2 * index + 1)]);
+    }
+}
+
+/// The sums over the windows of a strip's pixels of the models. Windows begin at `at`.
+#[cube]
+fn models_sums(shared: &[f32], at: usize, sums: &mut Array<Row>) {
+    #[unroll]
+    for model in 0..MODELS {
+        let mut columns = Array::<Row>::new(comptime!(ROWS * 2));
+        #[unroll]
+        for index in 0..comptime!(ROWS * 2) {
+            columns[index] = Row::new(0.0f32);
+        }
+        #[unroll]
+        for half in 0..2 {
+            #[unroll]
+            for y in 0..comptime!(ROWS + WINDOW - 1) {
+                let start = comptime!(model * MODELED * MODELED + y * MODELED + half * COLUMNS);
+                let values = load_row(shared, at + start);
+                #[unroll]
+                for row in 0..ROWS {
+                    if comptime!(y >= row && y < row + WINDOW) {
+                        columns[comptime!(row * 2 + half)] += values;
+                    }
+                }
+            }
+        }
+        #[unroll]
+        for row in 0..ROWS {
+            sums[comptime!(model * ROWS + row)] =
+                across(columns[comptime!(2 * row)], columns[comptime!(2 * row + 1)]);
+        }
+    }
+}
+
+/// The sums over five columns each of eight, given as two halves.
+#[cube]
+fn across(left: Row, right: Row) -> Row {
+    let inner = left.extract(1usize) + left.extract(2usize) + left.extract(3usize);
+    let outer = right.extract(0usize) + right.extract(1usize) + right.extract(2usize);
+    let mut sums = Row::empty();
+    sums.insert(0usize, left.extract(0usize) + inner + right.extract(0usize));
+    sums.insert(1usize, inner + right.extract(0usize) + right.extract(1usize));
+    sums.insert(2usize, left.extract(2usize) + left.extract(3usize) + outer);
+    sums.insert(3usize, left.extract(3usize) + outer + right.extract(3usize));
+    sums
 }

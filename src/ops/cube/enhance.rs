@@ -2,7 +2,7 @@
 
 use super::format::{Pixels, read_pixel, write_pixels};
 use super::network::{Estimate, Place, estimate, strip_start};
-use super::tile::{COLUMNS, ROWS, STRIP, Tile};
+use super::tile::{COLUMNS, ROWS, Row, Tile};
 use crate::ops::Rendering;
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -39,24 +39,32 @@ pub(super) fn enhance_planes(
     let first = CUBE_POS_Z as i32 * height * width * 3;
     let place = tile_place(height, width, first, tile);
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
-    let mut sums = Array::<f32>::new(comptime!(3 * STRIP));
+    let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
     estimate(source, area, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
     let strip = strip_start(comptime!(tile.reach), tile);
+    let own = (UNIT_POS as usize) < comptime!(tile.strips(tile.reach));
     let mut color = Array::<f32>::new(3usize);
+    let mut light = Array::<f32>::new(3usize);
     #[unroll]
-    for p in 0..STRIP {
-        let y = row(strip, &place, tile) + comptime!((p / COLUMNS) as i32);
-        let x = column(strip, &place, tile) + comptime!((p % COLUMNS) as i32);
-        let inside = place.contains(y, x);
-        let pixel = select(inside, place.index(y, x), 0usize);
-        read_pixel(source, area, pixel, &mut color, comptime!(kernel.source));
-        render(&mut color, &mut sums, p, strength, power, look);
-        if inside {
-            #[unroll]
-            for c in 0..3 {
-                result[pixel + c * area] = color[c];
-                if comptime!(lit) {
-                    illumination[pixel + c * area] = sums[comptime!(c * STRIP + p)];
+    for y in 0..ROWS {
+        #[unroll]
+        for x in 0..COLUMNS {
+            let (row, column) = (row(strip, &place, tile), column(strip, &place, tile));
+            let (row, column) = (row + comptime!(y as i32), column + comptime!(x as i32));
+            if own && place.contains(row, column) {
+                let pixel = place.index(row, column);
+                read_pixel(source, area, pixel, &mut color, comptime!(kernel.source));
+                #[unroll]
+                for c in 0..3 {
+                    light[c] = sums[comptime!(c * ROWS + y)].extract(x);
+                }
+                render(&mut color, &mut light, strength, power, look);
+                #[unroll]
+                for c in 0..3 {
+                    result[pixel + c * area] = color[c];
+                    if comptime!(lit) {
+                        illumination[pixel + c * area] = light[c];
+                    }
                 }
             }
         }
@@ -79,32 +87,36 @@ pub(super) fn enhance_pixels(
     let tile = comptime!(kernel.tile);
     let place = tile_place(height, width, 0i32, tile);
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
-    let mut sums = Array::<f32>::new(comptime!(3 * STRIP));
+    let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
     estimate(source, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
     let strip = strip_start(comptime!(tile.reach), tile);
     let left = column(strip, &place, tile);
+    let own = (UNIT_POS as usize) < comptime!(tile.strips(tile.reach));
     let mut color = Array::<f32>::new(3usize);
+    let mut light = Array::<f32>::new(3usize);
+    let mut colors = Array::<f32>::new(comptime!(3 * COLUMNS));
     let mut old = Array::<usize>::new(COLUMNS);
     #[unroll]
-    for down in 0..ROWS {
-        let y = row(strip, &place, tile) + comptime!(down as i32);
-        #[unroll]
-        for across in 0..COLUMNS {
-            let p = comptime!(down * COLUMNS + across);
-            let x = i32::min(left + comptime!(across as i32), width - 1);
-            let pixel = place.index(i32::min(y, height - 1), x);
-            old[across] = pixel;
-            read_pixel(source, 0usize, pixel, &mut color, comptime!(kernel.source));
-            render(&mut color, &mut sums, p, strength, power, look);
+    for y in 0..ROWS {
+        let row = row(strip, &place, tile) + comptime!(y as i32);
+        if own && place.contains(row, left) {
             #[unroll]
-            for c in 0..3 {
-                sums[comptime!(c * STRIP + p)] = color[c];
+            for x in 0..COLUMNS {
+                let pixel = place.index(row, i32::min(left + comptime!(x as i32), width - 1));
+                old[x] = pixel;
+                read_pixel(source, 0usize, pixel, &mut color, comptime!(kernel.source));
+                #[unroll]
+                for c in 0..3 {
+                    light[c] = sums[comptime!(c * ROWS + y)].extract(x);
+                }
+                render(&mut color, &mut light, strength, power, look);
+                #[unroll]
+                for c in 0..3 {
+                    colors[comptime!(c * COLUMNS + x)] = color[c];
+                }
             }
-        }
-        if place.contains(y, left) {
-            let to = target_index(y, left, width);
-            let first = comptime!(down * COLUMNS);
-            write_pixels(target, to, &sums, first, STRIP, source, &old, pixels);
+            let to = target_index(row, left, width);
+            write_pixels(target, to, &colors, source, &old, pixels);
         }
     }
 }
@@ -132,17 +144,21 @@ pub(super) fn sample_pixels(
     let first = before - (top - reach) * pitch - (left - reach);
     let place = Place { top, left, height, width, first, pitch };
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
-    let mut sums = Array::<f32>::new(comptime!(3 * STRIP));
+    let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
     estimate(source, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
     // The sums take the place of the features that they were made from.
     sync_cube();
     let strip = strip_start(comptime!(tile.reach), tile);
     #[unroll]
-    for p in 0..STRIP {
-        let offset = comptime!((p / COLUMNS + 1) * tile.pitch() + p % COLUMNS + 1);
+    for y in 0..ROWS {
         #[unroll]
-        for c in 0..3 {
-            shared[strip + comptime!(offset + c * tile.plane())] = sums[comptime!(c * STRIP + p)];
+        for x in 0..COLUMNS {
+            let offset = comptime!((y + 1) * tile.pitch() + x + 1);
+            #[unroll]
+            for c in 0..3 {
+                let sum = sums[comptime!(c * ROWS + y)].extract(x);
+                shared[strip + comptime!(offset + c * tile.plane())] = sum;
+            }
         }
     }
     sync_cube();
@@ -159,7 +175,7 @@ pub(super) fn sample_pixels(
         for c in 0..3 {
             let sum = shared[from + comptime!(tile.reach + c * tile.plane())];
             output[to + c] = color[c];
-            output[to + comptime!(c + 3)] = light(sum, color[c]);
+            output[to + comptime!(c + 3)] = illumination_of(sum, color[c]);
         }
     }
 }
@@ -194,47 +210,43 @@ pub(super) fn target_index(y: i32, x: i32, width: i32) -> usize {
 
 /// The illumination of a pixel's channel.
 #[cube]
-fn light(sum: f32, value: f32) -> f32 {
+fn illumination_of(sum: f32, value: f32) -> f32 {
     let sigmoid = 1.0f32 / (1.0f32 + f32::exp(-sum));
     f32::clamp(sigmoid + value, 1e-4f32, 1.0f32)
 }
 
-/// [`Rendering::pixel`] for pixel `p` of a strip: its color becomes the result, and its sums the illumination
-/// that it was divided by.
+/// [`Rendering::pixel`]: the color of a pixel becomes the result, and its sums of the last convolution the
+/// illumination that it was divided by.
 #[cube]
 fn render(
     color: &mut Array<f32>,
-    sums: &mut Array<f32>,
-    #[comptime] p: usize,
+    light: &mut Array<f32>,
     strength: f32,
     power: f32,
     #[comptime] look: Look,
 ) {
     #[unroll]
     for c in 0..3 {
-        let sum = comptime!(c * STRIP + p);
-        sums[sum] = light(sums[sum], color[c]);
+        light[c] = illumination_of(light[c], color[c]);
     }
     if comptime!(look.kept) {
-        let [red, green, blue] = comptime!([p, STRIP + p, 2 * STRIP + p]);
-        let most_light = f32::max(f32::max(sums[red], sums[green]), sums[blue]);
-        let light = 1.0f32 - strength + strength * most_light;
+        let most_light = f32::max(f32::max(light[0], light[1]), light[2]);
+        let weakened = 1.0f32 - strength + strength * most_light;
         let most = f32::max(f32::max(color[0], color[1]), color[2]);
-        let bright = curve(f32::clamp(most / light, 0.0f32, 1.0f32), power, look);
+        let bright = curve(f32::clamp(most / weakened, 0.0f32, 1.0f32), power, look);
         let shift = comptime!(Rendering::SRGB_SHIFT);
         let scale = (bright + shift) / (f32::max(most, 0.0f32) + shift);
         #[unroll]
         for c in 0..3 {
-            sums[comptime!(c * STRIP + p)] = light;
+            light[c] = weakened;
             color[c] = f32::clamp(scale * color[c] + (scale - 1.0f32) * shift, 0.0f32, 1.0f32);
         }
     } else {
         #[unroll]
         for c in 0..3 {
-            let sum = comptime!(c * STRIP + p);
-            let light = 1.0f32 - strength + strength * sums[sum];
-            sums[sum] = light;
-            color[c] = curve(f32::clamp(color[c] / light, 0.0f32, 1.0f32), power, look);
+            let weakened = 1.0f32 - strength + strength * light[c];
+            light[c] = weakened;
+            color[c] = curve(f32::clamp(color[c] / weakened, 0.0f32, 1.0f32), power, look);
         }
     }
 }

@@ -109,15 +109,13 @@ fn nearest(value: f32, #[comptime] pixels: Pixels) -> u32 {
 }
 
 /// Writes a row of a strip, `COLUMNS` pixels from the index `pixel` on, which is a multiple of their number.
-/// `colors` has the reds, greens and blues of the row at each `stride`, `old` are the indices of the pixels in
-/// the source, whose alpha is kept.
+/// `colors` are the reds of the row, its greens and its blues, `old` the indices of the pixels in the source, whose
+/// alpha is kept.
 #[cube]
 pub(super) fn write_pixels(
     target: &mut [u32],
     pixel: usize,
     colors: &Array<f32>,
-    #[comptime] first: usize,
-    #[comptime] stride: usize,
     source: &[u32],
     old: &Array<usize>,
     #[comptime] pixels: Pixels,
@@ -130,9 +128,9 @@ pub(super) fn write_pixels(
     }
     #[unroll]
     for x in 0..COLUMNS {
-        let red = colors[comptime!(first + x)];
-        let green = colors[comptime!(first + x + stride)];
-        let blue = colors[comptime!(first + x + 2 * stride)];
+        let red = colors[x];
+        let green = colors[comptime!(COLUMNS + x)];
+        let blue = colors[comptime!(2 * COLUMNS + x)];
         if comptime!(pixels.is_gray()) {
             // The luma (ITU-R BT.601), as on a CPU.
             let gray = 0.299f32 * red + 0.587f32 * green + 0.114f32 * blue;

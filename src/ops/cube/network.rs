@@ -5,7 +5,7 @@
 //! pixels.
 
 use super::format::{Format, read_pixel};
-use super::tile::{COLUMNS, ROWS, STRIP, Tile};
+use super::tile::{COLUMNS, ROWS, Row, Tile};
 use crate::ops::{FoldedEstimator, Weights};
 use burn_cubecl::cubecl::{self, prelude::*};
 use std::sync::Arc;
@@ -110,14 +110,14 @@ impl Place {
     }
 }
 
-/// The last convolution at this unit's strip of a tile: three channels of `STRIP` sums. Needs all units.
+/// The last convolution at this unit's strip of a tile: three channels of `ROWS` rows. Needs all units.
 #[cube]
 pub(super) fn estimate(
     source: &[u32],
     area: usize,
     shared: &mut [f32],
     place: &Place,
-    sums: &mut Array<f32>,
+    sums: &mut Array<Row>,
     #[comptime] kernel: Estimate,
 ) {
     let tile = comptime!(kernel.tile);
@@ -175,33 +175,29 @@ fn feature_layer(
     let channels = comptime!(convolution.outputs);
     // The pixel above and left of the strip's first one.
     let at = strip_start(layer, tile);
-    let mut features = Array::<f32>::new(comptime!(channels * STRIP));
-    convolve(&*shared, at, &mut features, comptime!(convolution.clone()), tile);
-    #[unroll]
-    for p in 0..STRIP {
-        let offset = comptime!((p / COLUMNS + 1) * pitch + p % COLUMNS + 1);
-        let pixel = at + offset;
-        let y = place.top + i32::cast_from(pixel / pitch) - comptime!(tile.reach as i32);
-        let x = place.left + i32::cast_from(pixel % pitch) - comptime!(tile.reach as i32);
-        let inside = place.contains(y, x);
-        #[unroll]
-        for c in 0..channels {
-            let index = comptime!(c * STRIP + p);
-            let mut feature = relu(features[index]);
-            if comptime!(layer > 1) {
-                feature += shared[pixel + comptime!(c * plane)];
-            }
-            features[index] = select(inside, feature, 0.0f32);
-        }
+    let own = (UNIT_POS as usize) < comptime!(tile.strips(layer));
+    let mut features = Array::<Row>::new(comptime!(channels * ROWS));
+    if own {
+        convolve(&*shared, at, &mut features, comptime!(convolution.clone()), tile);
     }
     sync_cube();
-    if (UNIT_POS as usize) < comptime!(tile.strips(layer)) {
+    if own {
         #[unroll]
-        for p in 0..STRIP {
-            let offset = comptime!((p / COLUMNS + 1) * pitch + p % COLUMNS + 1);
+        for y in 0..ROWS {
+            let row = i32::cast_from(at / pitch) + comptime!(y as i32 + 1 - tile.reach as i32);
             #[unroll]
-            for c in 0..channels {
-                shared[at + comptime!(offset + c * plane)] = features[comptime!(c * STRIP + p)];
+            for x in 0..COLUMNS {
+                let column = i32::cast_from(at % pitch) + comptime!(x as i32 + 1 - tile.reach as i32);
+                let inside = place.contains(place.top + row, place.left + column);
+                #[unroll]
+                for c in 0..channels {
+                    let to = at + comptime!((y + 1) * pitch + x + 1 + c * plane);
+                    let mut feature = relu(features[comptime!(c * ROWS + y)].extract(x));
+                    if comptime!(layer > 1) {
+                        feature += shared[to];
+                    }
+                    shared[to] = select(inside, feature, 0.0f32);
+                }
             }
         }
     }
@@ -224,34 +220,29 @@ pub(super) fn strip_start(#[comptime] layer: usize, #[comptime] tile: Tile) -> u
     row * comptime!(tile.pitch()) + column
 }
 
-/// A 3×3 convolution at a strip, with the pixel above and left of it: `STRIP` sums for each output.
+/// A 3×3 convolution at a strip, with the pixel above and left of it: `ROWS` rows of sums for each output.
 #[cube]
 fn convolve(
     shared: &[f32],
     at: usize,
-    sums: &mut Array<f32>,
+    sums: &mut Array<Row>,
     #[comptime] layer: Layer,
     #[comptime] tile: Tile,
 ) {
     let outputs = comptime!(layer.outputs);
     #[unroll]
     for o in 0..outputs {
-        let bias = f32::new(comptime!(layer.bias(o)));
         #[unroll]
-        for p in 0..STRIP {
-            sums[comptime!(o * STRIP + p)] = bias;
+        for y in 0..ROWS {
+            sums[comptime!(o * ROWS + y)] = Row::new(f32::new(comptime!(layer.bias(o))));
         }
     }
     #[unroll]
     for i in 0..comptime!(layer.inputs) {
         #[unroll]
         for row in 0..comptime!(ROWS + 2) {
-            let start = comptime!(i * tile.plane() + row * tile.pitch());
-            let mut values = Array::<f32>::new(comptime!(COLUMNS + 2));
-            #[unroll]
-            for x in 0..comptime!(COLUMNS + 2) {
-                values[x] = shared[at + comptime!(start + x)];
-            }
+            let start = at + comptime!(i * tile.plane() + row * tile.pitch());
+            let taps = taps(shared, start);
             // The rows of the strip that this one contributes to.
             #[unroll]
             for y in 0..ROWS {
@@ -262,15 +253,31 @@ fn convolve(
                         for o in 0..outputs {
                             let weight =
                                 f32::new(comptime!(layer.weight(o, i, (row - y) * 3 + tap)));
-                            #[unroll]
-                            for x in 0..COLUMNS {
-                                let sum = comptime!(o * STRIP + y * COLUMNS + x);
-                                sums[sum] += weight * values[comptime!(x + tap)];
-                            }
+                            sums[comptime!(o * ROWS + y)] += Row::new(weight) * taps[tap];
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// What a row of a strip is multiplied with, from the pixel left of it on: the pixels to the left of its own,
+/// its own, and those to the right.
+#[cube]
+pub(super) fn taps(values: &[f32], start: usize) -> Array<Row> {
+    let mut taps = Array::<Row>::new(3usize);
+    #[unroll]
+    for x in 0..comptime!(COLUMNS + 2) {
+        let value = values[start + x];
+        #[unroll]
+        for tap in 0..3 {
+            if comptime!(x >= tap && x < tap + COLUMNS) {
+                let mut row = taps[tap];
+                row.insert(comptime!(x - tap), value);
+                taps[tap] = row;
+            }
+        }
+    }
+    taps
 }

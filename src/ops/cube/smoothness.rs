@@ -4,6 +4,7 @@
 
 use super::limits::{SHARED_FLOATS, UNITS};
 use super::sum::add_up;
+use super::tile::{self, Row};
 use crate::ops::Weighting;
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -11,8 +12,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 const REACH: usize = 2;
 /// Rows and columns of the pixels that a unit computes together.
 const ROWS: usize = 2;
-const COLUMNS: usize = 4;
-const STRIP: usize = ROWS * COLUMNS;
+const COLUMNS: usize = tile::COLUMNS;
 /// Rows and columns of a workgroup's tile.
 pub(super) const TILE: [usize; 2] = [16, 24];
 const OUTER: [usize; 2] = [TILE[0] + 2 * REACH, TILE[1] + 2 * REACH];
@@ -79,84 +79,112 @@ pub(super) fn tiles(
     let across = comptime!(TILE[1] / COLUMNS);
     let row = UNIT_POS as usize / across * ROWS;
     let column = UNIT_POS as usize % across * COLUMNS;
-    let mut own = Array::<f32>::new(comptime!(6 * STRIP));
+    let (y, x) = (top + row as i32, left + column as i32);
+    // Colors and illumination of the strip, the gradients with respect to them, and the strip's loss.
+    let mut own = Array::<Row>::new(comptime!(6 * ROWS));
+    let mut gradient = Array::<Row>::new(comptime!(6 * ROWS));
     #[unroll]
-    for p in 0..STRIP {
-        let at = (row + comptime!(p / COLUMNS + REACH)) * comptime!(OUTER[1])
-            + column
-            + comptime!(p % COLUMNS + REACH);
+    for strip_row in 0..ROWS {
+        let at = (row + comptime!(strip_row + REACH)) * comptime!(OUTER[1]) + column + REACH;
         #[unroll]
         for c in 0..6 {
-            own[comptime!(c * STRIP + p)] = shared[at + comptime!(c * PLANE)];
+            let mut values = Row::empty();
+            #[unroll]
+            for k in 0..COLUMNS {
+                values.insert(k, shared[at + comptime!(k + c * PLANE)]);
+            }
+            own[comptime!(c * ROWS + strip_row)] = values;
+            gradient[comptime!(c * ROWS + strip_row)] = Row::new(0.0f32);
         }
     }
-    let mut gradient = Array::<f32>::new(comptime!(6 * STRIP));
+    let mut losses_row = Row::new(0.0f32);
+    // Two rows of the strip and the columns of its neighbors: where they are in the image.
+    let mut counted = Array::<Row>::new(comptime!(2 * REACH + 1));
     #[unroll]
-    for index in 0..comptime!(6 * STRIP) {
-        gradient[index] = 0.0f32;
+    for right in 0..comptime!(2 * REACH + 1) {
+        let distance = comptime!(right.abs_diff(REACH) as i32);
+        let share = 1.0f32 / f32::cast_from(width - distance);
+        let mut row = Row::empty();
+        #[unroll]
+        for k in 0..COLUMNS {
+            let own_x = x + comptime!(k as i32);
+            let other_x = own_x + comptime!(right as i32 - REACH as i32);
+            let inside = own_x < width && other_x >= 0 && other_x < width;
+            row.insert(k, select(inside, share, 0.0f32));
+        }
+        counted[right] = row;
     }
-    // One over the number of pairs of each distance.
-    let mut row_shares = Array::<f32>::new(comptime!(REACH + 1));
-    let mut column_shares = Array::<f32>::new(comptime!(REACH + 1));
-    #[unroll]
-    for distance in 0..comptime!(REACH + 1) {
-        row_shares[distance] = 1.0f32 / f32::cast_from(batch * (height - comptime!(distance as i32)));
-        column_shares[distance] = 1.0f32 / f32::cast_from(width - comptime!(distance as i32));
-    }
-    let mut loss = 0.0f32;
-    let y = top + row as i32;
-    let x = left + column as i32;
-    let mut other = Array::<f32>::new(6usize);
     #[unroll]
     for down in 0..comptime!(ROWS + 2 * REACH) {
         let other_y = y + comptime!(down as i32 - REACH as i32);
+        let mut others = Array::<f32>::new(comptime!(6 * (COLUMNS + 2 * REACH)));
         #[unroll]
         for right in 0..comptime!(COLUMNS + 2 * REACH) {
-            let other_x = x + comptime!(right as i32 - REACH as i32);
-            let inside = other_y >= 0 && other_y < height && other_x >= 0 && other_x < width;
-            let counted = select(inside, 1.0f32, 0.0f32);
             let at = (row + down) * comptime!(OUTER[1]) + column + right;
             #[unroll]
             for c in 0..6 {
-                other[c] = shared[at + comptime!(c * PLANE)];
+                others[comptime!(c * (COLUMNS + 2 * REACH) + right)] =
+                    shared[at + comptime!(c * PLANE)];
+            }
+        }
+        #[unroll]
+        for right in 0..comptime!(2 * REACH + 1) {
+            let mut other = Array::<Row>::new(6usize);
+            #[unroll]
+            for c in 0..6 {
+                let mut values = Row::empty();
+                #[unroll]
+                for k in 0..COLUMNS {
+                    let from = comptime!(c * (COLUMNS + 2 * REACH) + right + k);
+                    values.insert(k, others[from]);
+                }
+                other[c] = values;
             }
             #[unroll]
-            for p in 0..STRIP {
-                let vertical = comptime!((p / COLUMNS + REACH).abs_diff(down));
-                let horizontal = comptime!((p % COLUMNS + REACH).abs_diff(right));
-                if comptime!(vertical <= REACH && horizontal <= REACH && vertical + horizontal > 0) {
-                    let share = counted * row_shares[vertical] * column_shares[horizontal];
-                    let part = pair(&own, &other, &mut gradient, p, share, exponent, gradients);
-                    // Strips may go over the edge of the image.
-                    let here = y + comptime!((p / COLUMNS) as i32) < height
-                        && x + comptime!((p % COLUMNS) as i32) < width;
-                    loss += select(here, part, 0.0f32);
+            for strip_row in 0..ROWS {
+                let vertical = comptime!((strip_row + REACH).abs_diff(down));
+                if comptime!(vertical <= REACH && vertical + right.abs_diff(REACH) > 0) {
+                    let own_y = y + comptime!(strip_row as i32);
+                    let inside = own_y < height && other_y >= 0 && other_y < height;
+                    let pairs = f32::cast_from(batch * (height - comptime!(vertical as i32)));
+                    let share = counted[right] * Row::new(select(inside, 1.0f32 / pairs, 0.0f32));
+                    losses_row += pair(
+                        &own, &other, &mut gradient, strip_row, share, exponent, gradients,
+                    );
                 }
             }
         }
     }
+    let mut loss = 0.0f32;
+    #[unroll]
+    for k in 0..COLUMNS {
+        loss += losses_row.extract(k);
+    }
     if comptime!(gradients) {
         #[unroll]
-        for p in 0..STRIP {
-            let y = y + comptime!((p / COLUMNS) as i32);
-            let x = x + comptime!((p % COLUMNS) as i32);
-            if y < height && x < width {
-                let pixel = first + (y * width + x) as usize;
-                #[unroll]
-                for c in 0..3 {
-                    let color = comptime!(c);
-                    let to = pixel + c * area;
-                    light_gradient[to] = gradient[comptime!((c + 3) * STRIP + p)];
-                    if comptime!(constants.per_pixel) {
-                        let mut sum = gradient[p] * comptime!(constants.factor(color, 0));
-                        #[unroll]
-                        for k in 1..3 {
-                            sum += gradient[comptime!(k * STRIP + p)]
-                                * comptime!(constants.factor(color, k));
+        for strip_row in 0..ROWS {
+            #[unroll]
+            for k in 0..COLUMNS {
+                let own_y = y + comptime!(strip_row as i32);
+                let own_x = x + comptime!(k as i32);
+                if own_y < height && own_x < width {
+                    let pixel = first + (own_y * width + own_x) as usize;
+                    #[unroll]
+                    for c in 0..3 {
+                        let to = pixel + c * area;
+                        light_gradient[to] =
+                            gradient[comptime!((c + 3) * ROWS + strip_row)].extract(k);
+                        if comptime!(constants.per_pixel) {
+                            let mut sum = 0.0f32;
+                            #[unroll]
+                            for component in 0..3 {
+                                sum += gradient[comptime!(component * ROWS + strip_row)].extract(k)
+                                    * comptime!(constants.factor(c, component));
+                            }
+                            color_gradient[to] = sum;
+                        } else {
+                            color_gradient[to] = gradient[comptime!(c * ROWS + strip_row)].extract(k);
                         }
-                        color_gradient[to] = sum;
-                    } else {
-                        color_gradient[to] = gradient[comptime!(c * STRIP + p)];
                     }
                 }
             }
@@ -227,38 +255,40 @@ fn component(values: &Array<f32>, #[comptime] c: usize, #[comptime] constants: C
         + comptime!(constants.offset(c))
 }
 
-/// What a pixel of the strip and another one contribute to the loss. Adds their part of the gradients with
-/// respect to the strip's pixel; the pair counts once from each side.
+/// What the pixels of a row of the strip and others contribute to the loss. Adds their part of the gradients
+/// with respect to the strip's pixels; a pair counts once from each side.
 #[cube]
 fn pair(
-    own: &Array<f32>,
-    other: &Array<f32>,
-    gradient: &mut Array<f32>,
-    #[comptime] p: usize,
-    share: f32,
+    own: &Array<Row>,
+    other: &Array<Row>,
+    gradient: &mut Array<Row>,
+    #[comptime] row: usize,
+    share: Row,
     exponent: f32,
     #[comptime] gradients: bool,
-) -> f32 {
-    let mut differences = Array::<f32>::new(6usize);
+) -> Row {
+    let mut differences = Array::<Row>::new(6usize);
     #[unroll]
     for c in 0..6 {
-        differences[c] = own[comptime!(c * STRIP + p)] - other[c];
+        differences[c] = own[comptime!(c * ROWS + row)] - other[c];
     }
     let distance = differences[0] * differences[0]
         + differences[1] * differences[1]
         + differences[2] * differences[2];
-    let weight = f32::exp(distance * exponent) * share;
-    let change = f32::abs(differences[3]) + f32::abs(differences[4]) + f32::abs(differences[5]);
+    let weight = Row::exp(distance * Row::new(exponent)) * share;
+    let change = Row::abs(differences[3]) + Row::abs(differences[4]) + Row::abs(differences[5]);
     let loss = weight * change;
     if comptime!(gradients) {
-        let by_color = loss * 4.0f32 * exponent;
+        let by_color = loss * Row::new(exponent * 4.0f32);
+        let slope = weight + weight;
+        let zero = Row::new(0.0f32);
         #[unroll]
         for c in 0..3 {
-            gradient[comptime!(c * STRIP + p)] += by_color * differences[c];
+            gradient[comptime!(c * ROWS + row)] += by_color * differences[c];
             let light = differences[comptime!(c + 3)];
-            let slope = weight * 2.0f32;
-            let falling = select(light < 0.0, -slope, 0.0f32);
-            gradient[comptime!((c + 3) * STRIP + p)] += select(light > 0.0, slope, falling);
+            let rising = select_many(light.greater_than(&zero), slope, zero);
+            let falling = select_many(light.less_than(&zero), slope, zero);
+            gradient[comptime!((c + 3) * ROWS + row)] += rising - falling;
         }
     }
     loss

@@ -1,12 +1,15 @@
 //! How the pictures are divided among workgroups and units.
 
 use super::limits::{SHARED_FLOATS, UNITS};
+use burn_cubecl::cubecl::prelude::{Const, Vector};
 
 /// The rows and columns of a strip: the pixels that a unit computes together, in registers.
 pub(super) const ROWS: usize = 4;
 pub(super) const COLUMNS: usize = 4;
-/// The pixels of a strip.
-pub(super) const STRIP: usize = ROWS * COLUMNS;
+
+/// A row of a strip. Operations on whole rows keep the programs short, whose compilation takes a time that is
+/// quadratic in their length.
+pub(super) type Row = Vector<f32, Const<COLUMNS>>;
 
 /// The part of a picture that a workgroup computes, and its planes in workgroup memory: the pixels of the
 /// tile and `reach` pixels around it.
@@ -44,7 +47,7 @@ impl Tile {
 
     /// The pixels of the tile as a share of those that the layers compute on average.
     fn share(self) -> f64 {
-        let computed: usize = (0..=self.reach).map(|layer| self.strips(layer) * STRIP).sum();
+        let computed: usize = (0..=self.reach).map(|layer| self.strips(layer) * ROWS * COLUMNS).sum();
         (self.rows * self.columns * (self.reach + 1)) as f64 / computed as f64
     }
 
