@@ -1,5 +1,6 @@
 //! Times the 3×3 convolution of the calibrator, 16 to 16 channels at 600×400:
-//! `conv3x3/<backend>/forward` and `conv3x3/<backend>/forward_backward`, with `/threads-1` on a single thread.
+//! `conv3x3/<backend>/forward` and `conv3x3/<backend>/forward_backward`, with `/threads-1` on a single
+//! thread of a CPU, and `/plain` without this crate's kernels on a GPU.
 
 mod common;
 
@@ -19,7 +20,7 @@ fn conv3x3(criterion: &mut Criterion) {
             let image: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
             // The gradient with respect to the result.
             let gradient: Tensor<4> = Tensor::random([1, 16, 400, 600], range, &device);
-            common::on_threads(&mut group, id, &mut || {
+            common::on_device(name, &mut group, id, &mut || {
                 let result = if id == "forward" {
                     conv.forward(image.clone())
                 } else {

@@ -1,8 +1,9 @@
 //! Times [`Enhancer`] on pictures in memory: bytes to bytes (`enhance/rgb8/<width>x<height>`), with the
 //! automatic exposure, its tone curve and kept colors (`enhance/auto/<width>x<height>`), with the noise
 //! filter as well (`enhance/denoise/<width>x<height>`), the search for the tone alone
-//! (`enhance/tone/<width>x<height>`), and tensors
-//! (`enhance/tensor/<backend>/<width>x<height>`); with `/threads-1` on a single thread.
+//! (`enhance/tone/<width>x<height>`), bytes through another backend, host to host
+//! (`enhance/rgb8/<backend>/<width>x<height>`), and tensors (`enhance/tensor/<backend>/<width>x<height>`); with
+//! `/threads-1` on a single thread of a CPU, and `/plain` without this crate's kernels on a GPU.
 
 mod common;
 
@@ -22,6 +23,9 @@ fn enhancer(device: &str) -> Option<Enhancer> {
 
 fn rgb8(criterion: &mut Criterion) {
     bytes(criterion, "rgb8", |enhancer| enhancer);
+    for name in device_names().into_iter().filter(|name| *name != "cpu") {
+        bytes_on(criterion, name, &format!("rgb8/{name}"), |enhancer| enhancer);
+    }
 }
 
 /// So bright that a curve is needed.
@@ -38,7 +42,11 @@ fn denoise(criterion: &mut Criterion) {
 }
 
 fn bytes(criterion: &mut Criterion, name: &str, set: fn(Enhancer) -> Enhancer) {
-    let Some(enhancer) = enhancer("cpu").map(set) else { return };
+    bytes_on(criterion, "cpu", name, set);
+}
+
+fn bytes_on(criterion: &mut Criterion, device: &str, name: &str, set: fn(Enhancer) -> Enhancer) {
+    let Some(enhancer) = enhancer(device).map(set) else { return };
     let mut group = criterion.benchmark_group(format!("enhance/{name}"));
     group.sample_size(20);
     for (width, height) in SIZES {
@@ -50,7 +58,7 @@ fn bytes(criterion: &mut Criterion, name: &str, set: fn(Enhancer) -> Enhancer) {
             enhancer.enhance_into(source, target).unwrap();
         };
         group.throughput(Throughput::Elements((width * height) as u64));
-        common::on_threads(&mut group, &format!("{width}x{height}"), &mut enhance);
+        common::on_device(device, &mut group, &format!("{width}x{height}"), &mut enhance);
     }
 }
 
@@ -78,7 +86,7 @@ fn tensors(criterion: &mut Criterion) {
             let range = Distribution::Uniform(0.0, 0.4);
             let dark = Tensor::random([1, 3, height, width], range, enhancer.device());
             group.throughput(Throughput::Elements((width * height) as u64));
-            common::on_threads(&mut group, &format!("{width}x{height}"), &mut || {
+            common::on_device(name, &mut group, &format!("{width}x{height}"), &mut || {
                 let enhanced = enhancer.forward(dark.clone());
                 enhancer.device().sync().unwrap();
                 enhanced

@@ -1,6 +1,7 @@
 //! Times the training loss of one stage: forward and backward as in training
 //! (`loss/<backend>/600x400`), and forward alone as in validation (`loss/<backend>/600x400/forward`);
-//! with `/threads-1` on a single thread.
+//! with `/threads-1` on a single
+//! thread of a CPU, and `/plain` without this crate's kernels on a GPU.
 
 mod common;
 
@@ -19,11 +20,11 @@ fn loss(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("loss/{name}"));
         group.sample_size(10);
         let alone = [input.clone().inner(), illumination.clone().inner()];
-        common::on_threads(&mut group, "600x400/forward", &mut || {
+        common::on_device(name, &mut group, "600x400/forward", &mut || {
             let [input, illumination] = alone.clone();
             loss.forward(input, illumination).into_scalar::<f32>()
         });
-        common::on_threads(&mut group, "600x400", &mut || {
+        common::on_device(name, &mut group, "600x400", &mut || {
             let input: Tensor<4> = input.clone().require_grad();
             let illumination = illumination.clone().require_grad();
             let gradients = loss.forward(input.clone(), illumination.clone()).backward();

@@ -1,5 +1,6 @@
 //! Times one optimizer step of the published training, batch 1, three stages:
-//! `train_step/<backend>/600x400`, with `/threads-1` on a single thread.
+//! `train_step/<backend>/600x400`, with `/threads-1` on a single
+//! thread of a CPU, and `/plain` without this crate's kernels on a GPU.
 
 mod common;
 
@@ -26,7 +27,7 @@ fn train_step(criterion: &mut Criterion) {
         };
         let mut group = criterion.benchmark_group(format!("train_step/{name}"));
         group.sample_size(10);
-        common::on_threads(&mut group, "600x400", &mut step);
+        common::on_device(name, &mut group, "600x400", &mut step);
     }
 }
 

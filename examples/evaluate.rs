@@ -54,7 +54,7 @@ struct Options {
     /// Write the figures of every photograph, and their means, to this file.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal, cuda or rocm.
     #[arg(short, long, default_value = "cpu")]
     device: String,
     #[command(flatten)]

@@ -67,7 +67,7 @@ struct Options {
     /// End when the enhanced validation photographs have this mean luminance, in (0, 1).
     #[arg(long)]
     stop_at_luminance: Option<f64>,
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal, cuda or rocm.
     #[arg(short, long, default_value = "cpu")]
     device: String,
     /// Show Burn's dashboard.

@@ -4,13 +4,14 @@ use crate::error::{Error, Result};
 use burn::tensor::Device;
 
 /// For every backend its name, its cargo feature, and whether that feature is enabled.
-const BACKENDS: [(&str, &str, bool); 6] = [
+const BACKENDS: [(&str, &str, bool); 7] = [
     ("cpu", "flex", cfg!(feature = "flex")),
     ("ndarray", "ndarray", cfg!(feature = "ndarray")),
     ("wgpu", "wgpu", cfg!(feature = "wgpu")),
     ("vulkan", "vulkan", cfg!(feature = "vulkan")),
     ("metal", "metal", cfg!(feature = "metal")),
     ("cuda", "cuda", cfg!(feature = "cuda")),
+    ("rocm", "rocm", cfg!(feature = "rocm")),
 ];
 
 /// The names of the devices whose backends are compiled in, best supported first.
@@ -21,7 +22,7 @@ pub fn device_names() -> Vec<&'static str> {
     BACKENDS.iter().filter(|(_, _, compiled)| *compiled).map(|(name, ..)| *name).collect()
 }
 
-/// Opens a device by name: `cpu`, `ndarray`, `wgpu`, `vulkan`, `metal` or `cuda`.
+/// Opens a device by name: `cpu`, `ndarray`, `wgpu`, `vulkan`, `metal`, `cuda` or `rocm`.
 ///
 /// Burn's own constructors panic at the first operation if the GPU is missing. This function checks
 /// that the device exists.
@@ -65,7 +66,13 @@ pub fn open_device(name: &str) -> Result<Device> {
             Ok(Device::ndarray())
         }
         #[cfg(feature = "cuda")]
-        "cuda" => open_cuda(),
+        "cuda" => {
+            first(name, burn::tensor::DeviceType::Cuda, "no CUDA driver or no NVIDIA GPU was found")
+        }
+        #[cfg(feature = "rocm")]
+        "rocm" => {
+            first(name, burn::tensor::DeviceType::Rocm, "no ROCm driver or no AMD GPU was found")
+        }
         #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
         _ => graphics::open(name),
         #[cfg(not(any(feature = "wgpu", feature = "vulkan", feature = "metal")))]
@@ -73,15 +80,15 @@ pub fn open_device(name: &str) -> Result<Device> {
     }
 }
 
-#[cfg(feature = "cuda")]
-fn open_cuda() -> Result<Device> {
-    use burn::tensor::DeviceType;
-    Device::enumerate(DeviceType::Cuda).into_vec().into_iter().next().ok_or_else(|| {
-        Error::DeviceUnavailable {
-            name: "cuda",
-            source: "no CUDA driver or no NVIDIA GPU was found".into(),
-        }
-    })
+/// The first device of a type, or the reason why there is none.
+#[cfg(any(feature = "cuda", feature = "rocm"))]
+fn first(
+    name: &'static str,
+    devices: burn::tensor::DeviceType,
+    reason: &'static str,
+) -> Result<Device> {
+    let first = Device::enumerate(devices).into_vec().into_iter().next();
+    first.ok_or_else(|| Error::DeviceUnavailable { name, source: reason.into() })
 }
 
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]

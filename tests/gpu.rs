@@ -9,6 +9,7 @@ use image::{DynamicImage, Luma, LumaA, Rgb, Rgba};
 use proptest::prelude::*;
 use sci_burn::photo::photo_to_tensor;
 use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, FrameMut, Tone, image};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn gpu() -> Device {
     sci_burn::open_device("wgpu").unwrap()
@@ -53,7 +54,9 @@ proptest! {
 #[test]
 fn small_and_narrow_images_equal_layer_by_layer() {
     let enhancer = published(&gpu());
-    for [height, width] in [[1, 1], [1, 2], [2, 1], [1, 97], [97, 1], [3, 3], [24, 36], [25, 37], [49, 73]] {
+    for [height, width] in
+        [[1, 1], [1, 2], [2, 1], [1, 97], [97, 1], [3, 3], [24, 36], [25, 37], [49, 73]]
+    {
         for batch in [1, 3] {
             let image = image(7, [batch, 3, height, width], &gpu());
             let fast = enhancer.forward(image.clone());
@@ -63,6 +66,9 @@ fn small_and_narrow_images_equal_layer_by_layer() {
         }
     }
 }
+
+/// Every case of a test has the next kind of pixel, so that all have a turn.
+static KIND: AtomicUsize = AtomicUsize::new(0);
 
 /// The samples of two pictures of the same kind, as numbers.
 fn apart(a: &DynamicImage, b: &DynamicImage) -> Vec<u32> {
@@ -78,16 +84,17 @@ fn apart(a: &DynamicImage, b: &DynamicImage) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(cases(40))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn bytes_equal_those_of_the_cpu(
         height in 1..90u32, width in 1..120u32, seed in any::<u32>(), kept in any::<bool>(),
-        kind in 0..8usize, gamma in prop_oneof![Just(1.0f32), 1.0..4.0f32],
+        gamma in prop_oneof![Just(1.0f32), 1.0..4.0f32],
         denoise in prop_oneof![Just(Denoise::Off), Just(Denoise::Auto)],
     ) {
         let color = if kept { Color::Kept } else { Color::PerChannel };
         let tone = Exposure::Manual(Tone { strength: 0.9, gamma });
+        let kind = KIND.fetch_add(1, Ordering::Relaxed) % 8;
         let dark = match kind {
             0 => noise::<Rgb<u8>>(width, height, seed, 90).into(),
             1 => noise::<Rgba<u8>>(width, height, seed, 90).into(),

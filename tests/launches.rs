@@ -64,7 +64,8 @@ fn launches_are_few() {
     assert_eq!(kernels.len(), 1, "{kernels:#?}");
 
     let tone = Exposure::Manual(Tone { strength: 1.0, gamma: 1.5 });
-    let filtering = enhancer.clone().with_exposure(tone).unwrap().with_denoise(Denoise::Auto).unwrap();
+    let filtering =
+        enhancer.clone().with_exposure(tone).unwrap().with_denoise(Denoise::Auto).unwrap();
     let kernels = count("enhance and filter, bytes", &mut || _ = filtering.enhance(&dark).unwrap());
     assert_eq!(kernels.len(), 2, "{kernels:#?}");
 
@@ -98,5 +99,6 @@ fn launches_are_few() {
     // What fusion does with the first steps it does otherwise with the next.
     (0..3).for_each(|_| step());
     let kernels = count("training step", &mut step);
-    assert!(kernels.len() <= 150, "{} {kernels:#?}", kernels.len());
+    // Without this crate's kernels it is more than 2000.
+    assert!(kernels.len() <= 600, "{} {kernels:#?}", kernels.len());
 }

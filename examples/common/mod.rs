@@ -278,7 +278,7 @@ pub struct NetworkOptions {
     /// A weight file instead of a preset: .pt, .safetensors or .bpk.
     #[arg(short, long, conflicts_with = "preset")]
     weights: Option<PathBuf>,
-    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal or cuda.
+    /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal, cuda or rocm.
     #[arg(short, long, default_value = "cpu")]
     device: String,
 }

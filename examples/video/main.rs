@@ -51,17 +51,21 @@ fn run(options: &Options) -> Result<()> {
         None => frames::y4m()?,
     };
     let enhancer = options.look.apply(enhancer, options.exposure)?;
-    let brighten = Brighten::new(enhancer, input.frame_rate())?;
+    let expose = Expose::new(enhancer, input.frame_rate())?;
 
-    // Reading, enhancing and writing run at the same time, a few frames apart. If writing fails, the
-    // program does not wait for the reader: the next frame may take long to arrive.
-    let (dark, to_brighten) = sync_channel(2);
+    // Reading, finding the exposure, enhancing and writing run at the same time, a few frames apart, so that a GPU
+    // has work while frames are on their way to it and back. If writing fails, the program does not wait for the
+    // reader: the next frame may take long to arrive.
+    let (dark, to_expose) = sync_channel(2);
+    let (exposed, to_brighten) = sync_channel(1);
     let (bright, to_write) = sync_channel(2);
     let reading = thread::spawn(move || common::guarded(|| read(input, &dark)));
+    let exposing = thread::spawn(move || common::guarded(|| expose.all(&to_expose, &exposed)));
     let brightening =
-        thread::spawn(move || common::guarded(|| brighten.all(&to_brighten, &bright)));
+        thread::spawn(move || common::guarded(|| brighten_all(&to_brighten, &bright)));
     common::guarded(|| write(output, &to_write))?;
     join(brightening)?;
+    join(exposing)?;
     join(reading)
 }
 
@@ -89,13 +93,16 @@ fn write(mut output: Output, bright: &Receiver<Picture>) -> Result<()> {
     output.finish()
 }
 
-struct Brighten {
+/// A frame, and what brightens it.
+type Exposed = (Picture, Enhancer);
+
+struct Expose {
     enhancer: Enhancer,
     /// For an automatic exposure, which follows the video, with its luminance.
     steady: Option<(SteadyExposure, f32)>,
 }
 
-impl Brighten {
+impl Expose {
     fn new(enhancer: Enhancer, frame_rate: f32) -> Result<Self> {
         let steady = match enhancer.exposure() {
             Exposure::Auto { luminance } => Some((SteadyExposure::new(frame_rate)?, luminance)),
@@ -104,26 +111,42 @@ impl Brighten {
         Ok(Self { enhancer, steady })
     }
 
-    fn all(mut self, dark: &Receiver<Picture>, bright: &SyncSender<Picture>) -> Result<()> {
+    fn all(mut self, dark: &Receiver<Picture>, exposed: &SyncSender<Exposed>) -> Result<()> {
         for picture in dark {
-            if bright.send(self.one(picture)?).is_err() {
+            let enhancer = self.one(&picture)?;
+            if exposed.send((picture, enhancer)).is_err() {
                 break;
             }
         }
         Ok(())
     }
 
-    fn one(&mut self, dark: Picture) -> Result<Picture> {
-        let (width, height) = dark.dimensions();
-        let [width, height] = [width as usize, height as usize];
-        let mut bright = Picture::new(dark.width(), dark.height());
-        let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
-        let target = FrameMut::<Rgb<u8>>::new(&mut bright, width, height, width * 3)?;
-        if let Some((steady, luminance)) = &mut self.steady {
-            let tone = steady.next(&self.enhancer.frame_exposure(source, *luminance)?);
-            self.enhancer = self.enhancer.clone().with_exposure(Exposure::Manual(tone))?;
-        }
-        self.enhancer.enhance_into(source, target)?;
-        Ok(bright)
+    fn one(&mut self, dark: &Picture) -> Result<Enhancer> {
+        let enhancer = self.enhancer.clone();
+        let Some((steady, luminance)) = &mut self.steady else {
+            return Ok(enhancer);
+        };
+        let [width, height] = size(dark);
+        let source = Frame::<Rgb<u8>>::new(dark, width, height, width * 3)?;
+        let tone = steady.next(&enhancer.frame_exposure(source, *luminance)?);
+        Ok(enhancer.with_exposure(Exposure::Manual(tone))?)
     }
+}
+
+fn brighten_all(exposed: &Receiver<Exposed>, bright: &SyncSender<Picture>) -> Result<()> {
+    for (dark, enhancer) in exposed {
+        let [width, height] = size(&dark);
+        let mut picture = Picture::new(dark.width(), dark.height());
+        let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
+        let target = FrameMut::<Rgb<u8>>::new(&mut picture, width, height, width * 3)?;
+        enhancer.enhance_into(source, target)?;
+        if bright.send(picture).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn size(picture: &Picture) -> [usize; 2] {
+    [picture.width() as usize, picture.height() as usize]
 }

@@ -18,9 +18,9 @@ mod cube;
 pub(crate) mod functions;
 pub(crate) mod pixel;
 pub(crate) mod plain;
-pub(crate) mod tiles;
 #[cfg(all(test, feature = "flex", feature = "train"))]
 mod tests;
+pub(crate) mod tiles;
 
 use crate::error::Result;
 use burn::backend::tensor::FloatTensor;

@@ -6,11 +6,11 @@ pub mod allocation;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
+use sci_burn::Enhancer;
 use sci_burn::image::{ImageBuffer, Pixel};
 use sci_burn::model::{Conv3x3, IlluminationEstimatorConfig};
 #[cfg(feature = "train")]
 use sci_burn::train::{Monitor, TrainingEvent};
-use sci_burn::Enhancer;
 use std::collections::BTreeMap;
 #[cfg(feature = "train")]
 use std::ops::ControlFlow;

@@ -11,8 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 use std::sync::Arc;
 
-pub(super) const OPERATIONS: &[Operation] =
-    &[
+pub(super) const OPERATIONS: &[Operation] = &[
     Operation::EnhancePlanes,
     Operation::EnhancePixels,
     Operation::SamplePixels,
@@ -183,7 +182,8 @@ mod training {
             epsilon: f32,
         ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
             let statistics = [mean, variance];
-            training::norm_relu_backward(image, [weight, bias], statistics, gradient, epsilon).into()
+            training::norm_relu_backward(image, [weight, bias], statistics, gradient, epsilon)
+                .into()
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{FoldedEstimator, Operation};
 use burn::tensor::Device;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether kernels are used at all.
+/// See [`use_kernels`].
 static KERNELS: AtomicBool = AtomicBool::new(true);
 
 /// Turns the kernels off, and on again, in the whole program: benches measure them against the plain

@@ -295,8 +295,8 @@ pub(super) fn weight_gradient_parts(
                     for i in 0..comptime!(BLOCK[1]) {
                         #[unroll]
                         for tap in 0..9 {
-                            sums[comptime!((o * BLOCK[1] + i) * 9 + tap)] += value
-                                * window[comptime!((i * 3 + tap / 3) * row + x + tap % 3)];
+                            sums[comptime!((o * BLOCK[1] + i) * 9 + tap)] +=
+                                value * window[comptime!((i * 3 + tap / 3) * row + x + tap % 3)];
                         }
                     }
                 }

@@ -283,8 +283,18 @@ fn apply(shared: &[f32], bright: &[f32], place: &Place, colors: &mut Array<Row>)
                 let green = red * comptime!(-LUMINANCE[0] / LUMINANCE[1])
                     + blue * comptime!(-LUMINANCE[2] / LUMINANCE[1]);
                 insert(colors, y, x, f32::clamp(new_luma + red, 0.0f32, 1.0f32));
-                insert(colors, comptime!(ROWS + y), x, f32::clamp(new_luma + green, 0.0f32, 1.0f32));
-                insert(colors, comptime!(2 * ROWS + y), x, f32::clamp(new_luma + blue, 0.0f32, 1.0f32));
+                insert(
+                    colors,
+                    comptime!(ROWS + y),
+                    x,
+                    f32::clamp(new_luma + green, 0.0f32, 1.0f32),
+                );
+                insert(
+                    colors,
+                    comptime!(2 * ROWS + y),
+                    x,
+                    f32::clamp(new_luma + blue, 0.0f32, 1.0f32),
+                );
             }
         }
     }

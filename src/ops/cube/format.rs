@@ -76,7 +76,8 @@ pub(super) fn read_pixel(
     #[comptime] format: Format,
 ) {
     match comptime!(format) {
-        Format::Planes => {
+        Format::Planes =>
+        {
             #[unroll]
             for c in 0..3 {
                 color[c] = f32::reinterpret(source[pixel + c * area]);

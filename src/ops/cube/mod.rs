@@ -155,8 +155,16 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
     let most = BUFFER_BYTES / bytes / 2;
     for rectangle in tiles(size, prepared.network.reach() + filter, most) {
         let dark = client.create(upload::<P>(source, &rectangle));
-        let bright = enhance_buffer(client, prepared, rendering, dark, rectangle.outer_size(), pixels::<P>());
-        let bright = client.read_one(bright).map_err(|error| Error::execution(error.to_string()))?;
+        let bright = enhance_buffer(
+            client,
+            prepared,
+            rendering,
+            dark,
+            rectangle.outer_size(),
+            pixels::<P>(),
+        );
+        let bright =
+            client.read_one(bright).map_err(|error| Error::execution(error.to_string()))?;
         download::<P>(&bright, &rectangle, target.stride, target.samples);
     }
     Ok(())
@@ -167,7 +175,8 @@ fn upload<P: EnhancePixel>(source: Samples<&[P::Subpixel]>, rectangle: &Rectangl
     let channels = usize::from(P::CHANNEL_COUNT);
     let [height, width] = rectangle.outer_size();
     let row = width * channels;
-    let mut bytes = Vec::with_capacity((height * row * size_of::<P::Subpixel>()).next_multiple_of(4));
+    let mut bytes =
+        Vec::with_capacity((height * row * size_of::<P::Subpixel>()).next_multiple_of(4));
     for y in rectangle.outer_rows.clone() {
         let start = y * source.stride + rectangle.outer_columns.start * channels;
         Level::extend_bytes(&source.samples[start..][..row], &mut bytes);
@@ -219,8 +228,19 @@ fn enhance_buffer(
             let nothing = client.empty(size_of::<f32>());
             let bright = client.empty(3 * height * width * size_of::<f32>());
             enhance::enhance_planes::launch_unchecked(
-                client, count, units, words(&source), words(&nothing), words(&bright), rows, columns,
-                strength, power, estimate, look, false,
+                client,
+                count,
+                units,
+                words(&source),
+                words(&nothing),
+                words(&bright),
+                rows,
+                columns,
+                strength,
+                power,
+                estimate,
+                look,
+                false,
             );
             denoise::denoise_pixels::launch_unchecked(
                 client,
@@ -236,8 +256,18 @@ fn enhance_buffer(
             );
         } else {
             enhance::enhance_pixels::launch_unchecked(
-                client, count, units, words(&source), words(&target), rows, columns, strength, power,
-                estimate, look, pixels,
+                client,
+                count,
+                units,
+                words(&source),
+                words(&target),
+                rows,
+                columns,
+                strength,
+                power,
+                estimate,
+                look,
+                pixels,
             );
         }
     }
@@ -343,7 +373,8 @@ impl<'a, S: Level> PackedSample<'a, S> {
         let Tile { rows, columns, reach, .. } = self.tile;
         let [height, width] = self.size;
         let pixel = self.channels * size_of::<S>();
-        let (inside, outer) = (left.saturating_sub(reach)..(left + columns + reach).min(width), columns + 2 * reach);
+        let (inside, outer) =
+            (left.saturating_sub(reach)..(left + columns + reach).min(width), columns + 2 * reach);
         let skipped = (inside.start + reach - left) * pixel;
         for y in (top..top + rows + 2 * reach).map(|y| y.checked_sub(reach)) {
             let end = self.bytes.len() + outer * pixel;

@@ -187,7 +187,8 @@ fn feature_layer(
             let row = i32::cast_from(at / pitch) + comptime!(y as i32 + 1 - tile.reach as i32);
             #[unroll]
             for x in 0..COLUMNS {
-                let column = i32::cast_from(at % pitch) + comptime!(x as i32 + 1 - tile.reach as i32);
+                let column =
+                    i32::cast_from(at % pitch) + comptime!(x as i32 + 1 - tile.reach as i32);
                 let inside = place.contains(place.top + row, place.left + column);
                 #[unroll]
                 for c in 0..channels {

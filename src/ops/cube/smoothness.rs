@@ -148,9 +148,8 @@ pub(super) fn tiles(
                     let inside = own_y < height && other_y >= 0 && other_y < height;
                     let pairs = f32::cast_from(batch * (height - comptime!(vertical as i32)));
                     let share = counted[right] * Row::new(select(inside, 1.0f32 / pairs, 0.0f32));
-                    losses_row += pair(
-                        &own, &other, &mut gradient, strip_row, share, exponent, gradients,
-                    );
+                    losses_row +=
+                        pair(&own, &other, &mut gradient, strip_row, share, exponent, gradients);
                 }
             }
         }
@@ -183,7 +182,8 @@ pub(super) fn tiles(
                             }
                             color_gradient[to] = sum;
                         } else {
-                            color_gradient[to] = gradient[comptime!(c * ROWS + strip_row)].extract(k);
+                            color_gradient[to] =
+                                gradient[comptime!(c * ROWS + strip_row)].extract(k);
                         }
                     }
                 }

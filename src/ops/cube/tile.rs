@@ -47,7 +47,8 @@ impl Tile {
 
     /// The pixels of the tile as a share of those that the layers compute on average.
     fn share(self) -> f64 {
-        let computed: usize = (0..=self.reach).map(|layer| self.strips(layer) * ROWS * COLUMNS).sum();
+        let computed: usize =
+            (0..=self.reach).map(|layer| self.strips(layer) * ROWS * COLUMNS).sum();
         (self.rows * self.columns * (self.reach + 1)) as f64 / computed as f64
     }
 
