@@ -26,19 +26,21 @@ mod unix {
 
     /// Measured runs, of which the median counts, after as many that are not measured.
     const RUNS: usize = 5;
+    /// For what takes many seconds.
+    const FEW_RUNS: usize = 2;
 
     pub fn main() {
         let device = open_device("wgpu").unwrap_or_else(|error| panic!("{error}"));
         let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
         println!("{:32} {:>10} {:>10} {:>7}", "CPU ms", "plain", "kernels", "ratio");
-        let mut measure = |name: &str, work: &mut dyn FnMut()| {
+        let mut measure = |name: &str, runs: usize, work: &mut dyn FnMut()| {
             if filter.as_ref().is_some_and(|part| !name.contains(part)) {
                 return;
             }
             use_kernels(false);
-            let plain = median(work);
+            let plain = median(runs, work);
             use_kernels(true);
-            let kernels = median(work);
+            let kernels = median(runs, work);
             println!("{name:32} {plain:10.1} {kernels:10.1} {:7.1}", plain / kernels);
         };
         enhance(&device, &mut measure);
@@ -47,7 +49,7 @@ mod unix {
         train_step(&device.autodiff(), &mut measure);
     }
 
-    type Measure<'a> = dyn FnMut(&str, &mut dyn FnMut()) + 'a;
+    type Measure<'a> = dyn FnMut(&str, usize, &mut dyn FnMut()) + 'a;
 
     /// CPU time of the process, in milliseconds.
     fn cpu_time() -> f64 {
@@ -55,16 +57,16 @@ mod unix {
         time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
     }
 
-    fn median(work: &mut dyn FnMut()) -> f64 {
-        (0..RUNS).for_each(|_| work());
+    fn median(runs: usize, work: &mut dyn FnMut()) -> f64 {
+        (0..runs).for_each(|_| work());
         let run = |_| {
             let start = cpu_time();
             work();
             cpu_time() - start
         };
-        let mut times: Vec<f64> = (0..RUNS).map(run).collect();
+        let mut times: Vec<f64> = (0..runs).map(run).collect();
         times.sort_by(f64::total_cmp);
-        times[RUNS / 2]
+        times[runs / 2]
     }
 
     fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
@@ -78,7 +80,7 @@ mod unix {
         let enhancer = Enhancer::new(estimator, device);
         for [height, width] in [[400, 600], [1080, 1920]] {
             let image = random([1, 3, height, width], device);
-            measure(&format!("enhance/tensor/{width}x{height}"), &mut || {
+            measure(&format!("enhance/tensor/{width}x{height}"), RUNS, &mut || {
                 let enhanced = enhancer.forward(image.clone());
                 device.sync().unwrap();
                 drop(enhanced);
@@ -86,7 +88,7 @@ mod unix {
             let levels = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
             let dark = RgbImage::from_raw(width as u32, height as u32, levels).unwrap();
             let dark = DynamicImage::from(dark);
-            measure(&format!("enhance/rgb8/{width}x{height}"), &mut || {
+            measure(&format!("enhance/rgb8/{width}x{height}"), RUNS, &mut || {
                 enhancer.enhance(&dark).unwrap();
             });
         }
@@ -95,7 +97,7 @@ mod unix {
     fn loss(device: &Device, measure: &mut Measure) {
         let loss = SmoothnessLossConfig::new().init().unwrap();
         let [input, light] = [0; 2].map(|_| random([1, 3, 400, 600], device));
-        measure("loss/600x400", &mut || {
+        measure("loss/600x400", RUNS, &mut || {
             let [input, light] = [&input, &light].map(|image| image.clone().require_grad());
             let gradients = loss.forward(input.clone(), light.clone()).backward();
             let both = (input.grad(&gradients), light.grad(&gradients));
@@ -112,7 +114,7 @@ mod unix {
         };
         let conv = make(device);
         let image = random([1, 16, 400, 600], device);
-        measure("conv3x3/forward", &mut || {
+        measure("conv3x3/forward", RUNS, &mut || {
             let result = conv.forward(image.clone());
             device.sync().unwrap();
             drop(result);
@@ -122,20 +124,20 @@ mod unix {
         let fixed = make(device).no_grad();
         let image: Tensor<4> = random([1, 16, 400, 600], device);
         let gradient: Tensor<4> = random([1, 16, 400, 600], device);
-        measure("conv3x3/with data gradient", &mut || {
+        measure("conv3x3/with data gradient", RUNS, &mut || {
             let image = image.clone().require_grad();
             let loss = (fixed.forward(image.clone()) * gradient.clone()).sum();
             let result = image.grad(&loss.backward());
             device.sync().unwrap();
             drop(result);
         });
-        measure("conv3x3/with weight gradient", &mut || {
+        measure("conv3x3/with weight gradient", RUNS, &mut || {
             let loss = (conv.forward(image.clone()) * gradient.clone()).sum();
             let result = conv.weight.val().grad(&loss.backward());
             device.sync().unwrap();
             drop(result);
         });
-        measure("conv3x3/product and sum alone", &mut || {
+        measure("conv3x3/product and sum alone", RUNS, &mut || {
             let image = image.clone().require_grad();
             let loss = (image.clone() * gradient.clone()).sum();
             let result = image.grad(&loss.backward());
@@ -149,7 +151,7 @@ mod unix {
         let image = random([1, 3, 200, 300], device);
         let cascade = SciCascadeConfig::new().init(device).unwrap();
         let mut learner = OptimizerConfig::new().learner(cascade, loss).unwrap();
-        measure("train_step/300x200", &mut || {
+        measure("train_step/300x200", FEW_RUNS, &mut || {
             let output = learner.train_step(Batch::new(image.clone()));
             learner.lr_step();
             learner.optimizer_step(output.grads);

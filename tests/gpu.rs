@@ -226,3 +226,15 @@ fn threads_do_not_disturb_each_other() {
         }
     });
 }
+
+#[test]
+fn a_picture_that_is_too_large_for_a_buffer_has_no_seams() {
+    // The noise filter needs twelve bytes a pixel, more than WebGPU's 128 MiB.
+    let dark = DynamicImage::from(noise::<Luma<u8>>(4001, 3000, 5, 60));
+    let enhance = |device: &Device| {
+        let tone = Exposure::Manual(Tone { strength: 1.0, gamma: 1.5 });
+        let enhancer = published(device).with_exposure(tone).unwrap();
+        enhancer.with_denoise(Denoise::Auto).unwrap().enhance(&dark).unwrap()
+    };
+    assert!(apart(&enhance(&gpu()), &enhance(&cpu())).iter().all(|apart| *apart <= 1));
+}

@@ -9,7 +9,7 @@ use super::tile::{self, Row};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// Rows and columns of a strip: the pixels that a unit computes together.
-const ROWS: usize = tile::ROWS;
+const ROWS: usize = 8;
 const COLUMNS: usize = tile::COLUMNS;
 /// The most outputs that a unit computes together.
 const GROUP: usize = 4;
@@ -44,21 +44,31 @@ impl Convolution {
 
     /// Workgroups for each tile.
     pub(super) fn parts(self) -> usize {
-        self.outputs.div_ceil(self.group() * self.groups())
+        self.outputs.div_ceil(self.workgroup_outputs())
     }
 
     pub(super) fn units(self) -> usize {
         STRIPS * self.groups()
     }
 
-    /// Input planes that are in a workgroup's memory at a time.
+    /// Input planes that are in a workgroup's memory at a time, with the weights of its outputs.
     fn planes(self) -> usize {
-        let rounds = self.inputs.div_ceil(SHARED_FLOATS / PLANE);
+        let rounds = self.inputs.div_ceil(SHARED_FLOATS / (PLANE + self.plane_weights()));
         self.inputs.div_ceil(rounds)
     }
 
+    /// Outputs that a workgroup computes.
+    fn workgroup_outputs(self) -> usize {
+        self.group() * self.groups()
+    }
+
+    /// Weights of an input plane for a workgroup's outputs.
+    fn plane_weights(self) -> usize {
+        self.workgroup_outputs() * 9
+    }
+
     pub(super) fn floats(self) -> usize {
-        self.planes() * PLANE
+        self.planes() * (PLANE + self.plane_weights())
     }
 }
 
@@ -81,7 +91,9 @@ pub(super) fn forward(
     let top = CUBE_POS_Y as i32 * comptime!(TILE[0] as i32);
     let left = CUBE_POS_X as i32 * comptime!(TILE[1] as i32);
     let strip = UNIT_POS as usize % STRIPS;
-    let output = (part * comptime!(kernel.groups()) + UNIT_POS as usize / STRIPS) * group;
+    let first_output = part * comptime!(kernel.workgroup_outputs());
+    let own = UNIT_POS as usize / STRIPS * group;
+    let output = first_output + own;
     let row = strip / comptime!(TILE[1] / COLUMNS) * ROWS;
     let column = strip % comptime!(TILE[1] / COLUMNS) * COLUMNS;
 
@@ -111,22 +123,26 @@ pub(super) fn forward(
             let plane = (n * inputs + first + at / PLANE) * area;
             shared[at] = select(inside, image[plane + pixel], 0.0f32);
         }
+        let plane_weights = comptime!(kernel.plane_weights());
+        let weights_at = comptime!(kernel.planes() * PLANE);
+        let count = planes * plane_weights;
+        for at in range_stepped(UNIT_POS as usize, count, comptime!(kernel.units())) {
+            let input = first + at / plane_weights;
+            let output = usize::min(first_output + at % plane_weights / 9, comptime!(outputs - 1));
+            let tap = at % 9;
+            let from = if comptime!(kernel.transposed) {
+                (input * outputs + output) * 9 + 8 - tap
+            } else {
+                (output * inputs + input) * 9 + tap
+            };
+            shared[weights_at + at] = weight[from];
+        }
         sync_cube();
         for plane in 0..planes {
-            let input = first + plane;
+            let start = weights_at + plane * plane_weights + own * 9;
             #[unroll]
-            for o in 0..group {
-                let output = usize::min(output + o, comptime!(outputs - 1));
-                let start = if comptime!(kernel.transposed) {
-                    input * outputs + output
-                } else {
-                    output * inputs + input
-                };
-                #[unroll]
-                for tap in 0..9 {
-                    let from = comptime!(if kernel.transposed { 8 - tap } else { tap });
-                    weights[comptime!(o * 9 + tap)] = weight[start * 9 + from];
-                }
+            for index in 0..comptime!(group * 9) {
+                weights[index] = shared[start + index];
             }
             let at = plane * PLANE + row * comptime!(OUTER[1]) + column;
             accumulate(&shared, at, &weights, &mut sums, group);

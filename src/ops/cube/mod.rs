@@ -151,8 +151,9 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
 ) -> Result<()> {
     let filter = if rendering.has_filter() { Rendering::FILTER_REACH } else { 0 };
     let bytes = if rendering.has_filter() { 3 * size_of::<f32>() } else { pixels::<P>().bytes() };
-    // The rows of a target may be filled up to whole words.
-    let most = BUFFER_BYTES / bytes / 2;
+    // The rows of a target are filled up to whole words.
+    let filled = size[1].next_multiple_of(COLUMNS);
+    let most = BUFFER_BYTES / bytes * size[1] / filled / 10 * 9;
     for rectangle in tiles(size, prepared.network.reach() + filter, most) {
         let dark = client.create(upload::<P>(source, &rectangle));
         let bright = enhance_buffer(
