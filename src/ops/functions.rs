@@ -32,8 +32,11 @@ pub(crate) fn takes(estimator: &FoldedEstimator, device: &Device) -> bool {
 
 /// Whether a tensor's backend has a kernel for an operation, and that can take the tensor.
 fn fits<const D: usize>(operation: Operation, tensor: &Tensor<D>) -> bool {
-    let empty = tensor.shape().num_elements() == 0;
-    tensor.dtype() == DType::F32 && !empty && has_kernel(operation, &tensor.device())
+    let (empty, device) = (tensor.shape().num_elements() == 0, tensor.device());
+    tensor.dtype() == DType::F32
+        && !empty
+        && has_kernel(operation, &device)
+        && backends::takes_shape(&device, &tensor.dims())
 }
 
 /// The illumination that images were divided by, and the result, all `[batch, 3, height, width]`, in
@@ -137,11 +140,19 @@ pub(crate) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> T
     #[cfg(feature = "train")]
     if [&image, &weight].iter().all(|tensor| fits(Operation::Conv3x3, tensor))
         && fits(Operation::Conv3x3, &bias)
+        && backends::takes_shape(&image.device(), &with_channels(&image, outputs))
     {
         let [image, weight] = [image, weight].map(Tensor::into_dispatch);
         return Tensor::from_dispatch(Dispatch::conv3x3(image, weight, bias.into_dispatch()));
     }
     plain::conv3x3(image, weight, bias)
+}
+
+/// The shape of images with another number of channels.
+#[cfg(feature = "train")]
+fn with_channels(image: &Tensor<4>, channels: usize) -> [usize; 4] {
+    let [batch, _, height, width] = image.dims();
+    [batch, channels, height, width]
 }
 
 /// Batch normalization with the batch's own statistics, then a ReLU, plus a residual if there is one;

@@ -1,6 +1,6 @@
 //! 3×3 convolutions with zero padding, of batches of any number of channels, and their gradients.
 //!
-//! Forward, a workgroup computes all outputs of a tile, a few input planes at a time in its memory. A unit
+//! Forward, a workgroup computes the outputs of a tile, up to 64 of them, a few input planes at a time in its memory. A unit
 //! computes strips of some outputs in registers.
 
 use super::limits::{SHARED_FLOATS, UNITS};
@@ -200,7 +200,7 @@ fn accumulate(
 const BLOCK: [usize; 2] = [4, 2];
 /// Sums of a unit: the weights of a block, and its biases.
 const SUMS: usize = BLOCK[0] * BLOCK[1] * 9 + BLOCK[0];
-/// Columns of units side by side, and rows of them; each walks down so many rows of pixels.
+/// Rows of units and units side by side; each walks down so many rows of pixels.
 const SIDE: [usize; 2] = [4, 32];
 const WALK: usize = 16;
 /// Rows and columns of pixels of a workgroup.

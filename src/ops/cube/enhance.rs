@@ -149,15 +149,17 @@ pub(super) fn sample_pixels(
     // The sums take the place of the features that they were made from.
     sync_cube();
     let strip = strip_start(comptime!(tile.reach), tile);
-    #[unroll]
-    for y in 0..ROWS {
+    if (UNIT_POS as usize) < comptime!(tile.strips(tile.reach)) {
         #[unroll]
-        for x in 0..COLUMNS {
-            let offset = comptime!((y + 1) * tile.pitch() + x + 1);
+        for y in 0..ROWS {
             #[unroll]
-            for c in 0..3 {
-                let sum = sums[comptime!(c * ROWS + y)].extract(x);
-                shared[strip + comptime!(offset + c * tile.plane())] = sum;
+            for x in 0..COLUMNS {
+                let offset = comptime!((y + 1) * tile.pitch() + x + 1);
+                #[unroll]
+                for c in 0..3 {
+                    let sum = sums[comptime!(c * ROWS + y)].extract(x);
+                    shared[strip + comptime!(offset + c * tile.plane())] = sum;
+                }
             }
         }
     }

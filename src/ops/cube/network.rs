@@ -42,6 +42,12 @@ impl Network {
         self.layers[0].outputs
     }
 
+    /// A program's constants are numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
+        self.layers.iter().all(|layer| layer.weights.iter().chain(&*layer.biases).all(finite))
+    }
+
     /// The weights of all layers, which are as many products in a kernel for each pixel of a strip.
     pub(crate) fn weights(&self) -> usize {
         let [input, block, output] = self.layers.each_ref().map(|layer| layer.weights.len());
@@ -150,7 +156,10 @@ fn load(
     for at in range_stepped(UNIT_POS as usize, plane, comptime!(tile.units())) {
         let y = place.top + i32::cast_from(at / pitch) - reach;
         let x = place.left + i32::cast_from(at % pitch) - reach;
-        let inside = place.contains(y, x);
+        // There may be room for more than the tile and its border, which a sample's source does not have.
+        let within = at / pitch < comptime!(tile.outer_rows())
+            && at % pitch < comptime!(tile.outer_columns());
+        let inside = within && place.contains(y, x);
         let pixel = select(inside, place.index(y, x), 0usize);
         read_pixel(source, area, pixel, &mut color, format);
         #[unroll]

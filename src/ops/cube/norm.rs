@@ -78,13 +78,15 @@ pub(super) fn normalize(
         means[channel] = mean;
         variances[channel] = variance;
     }
-    let scale = weight[channel] / f32::sqrt(variance + epsilon);
+    let inverse = 1.0f32 / f32::sqrt(variance + epsilon);
+    let (scale, shift) = (weight[channel], bias[channel]);
     let start = (n * CUBE_COUNT_Y as usize + channel) * area;
     let first = chunk * CHUNK;
     let count = usize::min(area - first, CHUNK);
     for at in range_stepped(UNIT_POS as usize, count, WORKERS) {
         let at = start + first + at;
-        let mut value = relu((image[at] - mean) * scale + bias[channel]);
+        // In the same order as in the gradients, so that both cut the same values off.
+        let mut value = relu((image[at] - mean) * inverse * scale + shift);
         if comptime!(added) {
             value += residual[at];
         }

@@ -15,7 +15,7 @@ pub(super) type Row = Vector<f32, Const<COLUMNS>>;
 /// tile and `reach` pixels around it.
 ///
 /// Layer by layer the part that is computed shrinks by one pixel at each side; layer 0 is what was loaded.
-/// A layer's strips may go over its right edge, where they compute what nobody reads.
+/// A layer's strips may go over its right and lower edge, where they compute what nobody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tile {
     /// A multiple of [`ROWS`].

@@ -1,10 +1,10 @@
 //! The launches of training.
 
+use super::buffers::{like, words};
 use super::conv3x3::{self, Convolution, WeightGradient};
-use super::limits::workgroup;
+use super::limits::{MOST_WORKGROUPS, workgroup};
 use super::norm;
 use super::smoothness::{self, Constants};
-use super::{like, words};
 use crate::ops::Weighting;
 use burn::backend::{DType, Shape};
 use burn_cubecl::cubecl::prelude::*;
@@ -81,12 +81,9 @@ pub(crate) fn smoothness(
     (loss, gradients.then_some([input_gradient, light_gradient]))
 }
 
-/// The most workgroups in each direction that every GPU grants.
-const MOST: usize = 65_535;
-
 /// At least so many workgroups, counted by `CUBE_POS`.
 fn linear(count: usize) -> CubeCount {
-    let rows = count.div_ceil(MOST);
+    let rows = count.div_ceil(MOST_WORKGROUPS);
     CubeCount::Static(count.div_ceil(rows) as u32, rows as u32, 1)
 }
 
