@@ -237,7 +237,8 @@ fn load(
                 let first = component(&values, 0usize, constants);
                 let second = component(&values, 1usize, constants);
                 let third = component(&values, 2usize, constants);
-                select(index % 3 == 0, first, select(index % 3 == 1, second, third))
+                let part = index % 3;
+                select(part == 0, first, select(part == 1, second, third))
             };
             shared[at + comptime!(c * PLANE)] = select(inside, color, 0.0f32);
             let light = illumination[pixel + c * area];
