@@ -1,7 +1,6 @@
 //! How many kernels a GPU is given: counted by the runtime, which logs every launch. A program of its own, since
 //! the log is set up once in a process.
 
-#[path = "common/mod.rs"]
 mod common;
 
 use burn::tensor::{Device, Tensor};
