@@ -3,9 +3,7 @@
 use crate::error::Result;
 use crate::ops::cpu;
 use crate::ops::pixel::EnhancePixel;
-use crate::ops::{
-    EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Rendering, Samples,
-};
+use crate::ops::{EnhanceOps, FoldedEstimator, Lit, Piece, PixelOps, Rendering, Samples};
 #[cfg(feature = "ndarray")]
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -13,18 +11,6 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::TensorData;
 use cpu::PackedEstimator;
 use std::sync::Arc;
-
-pub(super) const OPERATIONS: &[Operation] = &[
-    Operation::EnhancePlanes,
-    Operation::EnhancePixels,
-    Operation::SamplePixels,
-    #[cfg(feature = "train")]
-    Operation::Conv3x3,
-    #[cfg(feature = "train")]
-    Operation::NormRelu,
-    #[cfg(feature = "train")]
-    Operation::Smoothness,
-];
 
 /// A backend whose tensors are in host memory.
 trait CpuBackend: Backend {

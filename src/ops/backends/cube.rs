@@ -3,25 +3,11 @@
 use crate::error::Result;
 use crate::ops::cube::{self, Prepared};
 use crate::ops::pixel::EnhancePixel;
-use crate::ops::{
-    EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Rendering, Samples,
-};
+use crate::ops::{EnhanceOps, FoldedEstimator, Lit, Piece, PixelOps, Rendering, Samples};
 use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 use std::sync::Arc;
-
-pub(super) const OPERATIONS: &[Operation] = &[
-    Operation::EnhancePlanes,
-    Operation::EnhancePixels,
-    Operation::SamplePixels,
-    #[cfg(feature = "train")]
-    Operation::Conv3x3,
-    #[cfg(feature = "train")]
-    Operation::NormRelu,
-    #[cfg(feature = "train")]
-    Operation::Smoothness,
-];
 
 fn prepared(estimator: &FoldedEstimator) -> &Prepared {
     let prepared = estimator.arranged(Prepared::new).as_ref();

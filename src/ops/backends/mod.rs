@@ -11,6 +11,20 @@ use super::{FoldedEstimator, Operation};
 use burn::tensor::Device;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What the CPU backends and those of GPUs have kernels for.
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
+const ALL: &[Operation] = &[
+    Operation::EnhancePlanes,
+    Operation::EnhancePixels,
+    Operation::SamplePixels,
+    #[cfg(feature = "train")]
+    Operation::Conv3x3,
+    #[cfg(feature = "train")]
+    Operation::NormRelu,
+    #[cfg(feature = "train")]
+    Operation::Smoothness,
+];
+
 /// See [`use_kernels`].
 static KERNELS: AtomicBool = AtomicBool::new(true);
 
@@ -27,11 +41,11 @@ pub(super) fn operations(device: &Device) -> &'static [Operation] {
     }
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => cpu::OPERATIONS,
+        burn::backend::DispatchDevice::Flex(_) => ALL,
         #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => cpu::OPERATIONS,
+        burn::backend::DispatchDevice::NdArray(_) => ALL,
         #[cfg(feature = "cube")]
-        burn::backend::DispatchDevice::Cube(_) => cube::OPERATIONS,
+        burn::backend::DispatchDevice::Cube(_) => ALL,
         #[allow(unreachable_patterns, reason = "where these are the only backends")]
         _ => &[],
     }

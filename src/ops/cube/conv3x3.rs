@@ -1,7 +1,7 @@
 //! 3×3 convolutions with zero padding, of batches of any number of channels, and their gradients.
 //!
-//! Forward, a workgroup computes the outputs of a tile, up to 64 of them, a few input planes at a time in its memory. A unit
-//! computes strips of some outputs in registers.
+//! Forward, a workgroup computes the outputs of a tile, up to 64 of them, a few input planes at a time in its
+//! memory. A unit computes strips of some outputs in registers.
 
 use super::limits::{SHARED_FLOATS, UNITS};
 use super::network::taps;

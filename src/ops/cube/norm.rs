@@ -120,7 +120,7 @@ pub(super) fn gradient_parts(
     for at in range_stepped(UNIT_POS as usize, count, WORKERS) {
         let at = start + first + at;
         let normal = (image[at] - mean) * inverse;
-        let passed = select(normal * scale + shift <= 0.0, 0.0f32, gradient[at]);
+        let passed = passed(normal, scale, shift, gradient[at]);
         sum += passed;
         product += passed * normal;
     }
@@ -174,9 +174,15 @@ pub(super) fn gradients(
     for at in range_stepped(UNIT_POS as usize, count, WORKERS) {
         let at = start + first + at;
         let normal = (image[at] - mean) * inverse;
-        let passed = select(normal * scale + shift <= 0.0, 0.0f32, gradient[at]);
+        let passed = passed(normal, scale, shift, gradient[at]);
         image_gradient[at] = (passed - (sum + normal * product) * share) * scale * inverse;
     }
+}
+
+/// What of a gradient passes the ReLU after a normalized value.
+#[cube]
+fn passed(normal: f32, scale: f32, shift: f32, gradient: f32) -> f32 {
+    select(normal * scale + shift <= 0.0, 0.0f32, gradient)
 }
 
 /// This workgroup's chunk, channel and image.
