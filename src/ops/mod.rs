@@ -2,8 +2,8 @@
 //!
 //! Model, loss and enhancer call the functions in [`functions`]. Each takes the backend's kernel where
 //! there is one, and otherwise the implementation in [`plain`], which is written in Burn's tensor
-//! functions. A backend gets kernels by a file in [`backends`], which implements the traits below and
-//! lists its [`Operation`]s.
+//! functions. A backend gets kernels by a file in [`backends`], which implements the traits below; its
+//! [`Operation`]s are listed in that folder.
 
 #![cfg_attr(
     feature = "ndarray",
