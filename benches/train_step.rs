@@ -1,34 +1,57 @@
-//! Times one optimizer step of the published training, batch 1, three stages:
-//! `train_step/<backend>/600x400`, with `/threads-1` on a single
-//! thread of a CPU, and `/plain` without this crate's kernels on a GPU.
+//! Times one optimizer step of the published trainings, batch 1, three stages: `train_step/<backend>/600x400` is SCI's,
+//! `train_step/<backend>/scipp-estimator/600x400` and `…/scipp-calibrator/600x400` are the two of SCI++. With
+//! `/threads-1` on a single thread of a CPU, and `/plain` without this crate's kernels on a GPU.
 
 mod common;
 
-use burn::tensor::{Distribution, Tensor};
-use criterion::{Criterion, criterion_group, criterion_main};
+use burn::tensor::{Device, Distribution, Tensor};
+use burn::train::Learner;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use sci_burn::loss::SciLossConfig;
-use sci_burn::model::SciCascadeConfig;
-use sci_burn::train::{Batch, OptimizerConfig};
+use sci_burn::model::{Method, SciCascadeConfig, SciPlusPlusCascadeConfig};
+use sci_burn::train::{AlternationConfig, Batch, Trainable, Training, TrainingConfig};
 use sci_burn::{device_names, open_device};
 
 fn train_step(criterion: &mut Criterion) {
-    let loss = SciLossConfig::new().init().unwrap();
+    let loss = || SciLossConfig::new().init().unwrap();
+    let optimizer = |method| TrainingConfig::new("".into()).with_method(method).optimizer;
     for name in device_names() {
         let Ok(device) = open_device(name) else { continue };
         let device = device.autodiff();
-        let image = Tensor::random([1, 3, 400, 600], Distribution::Uniform(0.0, 0.3), &device);
-        let cascade = SciCascadeConfig::new().init(&device).unwrap();
-        let mut learner = OptimizerConfig::new().learner(cascade, loss.clone()).unwrap();
-        let mut step = || {
-            let output = learner.train_step(Batch::new(image.clone()));
-            learner.lr_step();
-            learner.optimizer_step(output.grads);
-            device.sync().unwrap();
-        };
         let mut group = criterion.benchmark_group(format!("train_step/{name}"));
         group.sample_size(10);
-        common::on_device(name, &mut group, "600x400", &mut step);
+        let cascade = SciCascadeConfig::new().init(&device).unwrap();
+        let mut learner = optimizer(Method::Sci).learner(cascade, loss()).unwrap();
+        time(name, &mut group, "600x400", &mut learner, 1, &device);
+        // By their numbers the first step trains the estimator and the seventh the calibrator.
+        for (id, iteration) in [("scipp-estimator/600x400", 1), ("scipp-calibrator/600x400", 7)] {
+            let cascade = SciPlusPlusCascadeConfig::new().init(&device).unwrap();
+            let alternation = AlternationConfig::new().init(loss()).unwrap();
+            let optimizer = optimizer(Method::SciPlusPlus);
+            let mut learner = optimizer.learner(cascade, alternation).unwrap();
+            time(name, &mut group, id, &mut learner, iteration, &device);
+        }
     }
+}
+
+fn time<N: Trainable>(
+    name: &str,
+    group: &mut BenchmarkGroup<WallTime>,
+    id: &str,
+    learner: &mut Learner<Training<N>>,
+    iteration: usize,
+    device: &Device,
+) {
+    let image = Tensor::random([1, 3, 400, 600], Distribution::Uniform(0.0, 0.3), device);
+    let batch = Batch::new(image).with_iteration(iteration);
+    let mut step = || {
+        let output = learner.train_step(batch.clone());
+        learner.lr_step();
+        learner.optimizer_step(output.grads);
+        device.sync().unwrap();
+    };
+    common::on_device(name, group, id, &mut step);
 }
 
 criterion_group!(benches, train_step);

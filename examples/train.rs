@@ -1,8 +1,9 @@
-//! Trains SCI on a folder of night photographs.
+//! Trains SCI or SCI++ on a folder of night photographs.
 //!
 //! ```text
 //! cargo run --release --example train -- --data photos --out run --crop 600x400 --stop-at-luminance 0.42
 //! cargo run --release --example train -- --out run --resume
+//! cargo run --release --example train -- --data photos --out run --method sci++ --estimator-only
 //! ```
 
 mod common;
@@ -11,12 +12,13 @@ use clap::Parser;
 use common::Result;
 use common::training::{Follower, Following};
 use sci_burn::burn::train::ExecutionStrategy;
+use sci_burn::model::Method;
 use sci_burn::train::{Darken, EpochMetrics, Run, TrainingConfig, train};
 use sci_burn::{Error, open_device};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Trains SCI on a folder of night photographs.
+/// Trains SCI or SCI++ on a folder of night photographs.
 #[derive(Parser)]
 struct Options {
     /// The folder of photographs, subfolders included.
@@ -40,6 +42,12 @@ struct Options {
     /// Settings from a file, such as another run's config.json; options given here come on top.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// What to train: sci or sci++ (without it sci, or that of the file).
+    #[arg(long)]
+    method: Option<Method>,
+    /// In SCI++ only the estimator, which is all that enhancing needs: the same one, several times faster.
+    #[arg(long)]
+    estimator_only: bool,
     /// How often to go through all photographs.
     #[arg(long)]
     epochs: Option<usize>,
@@ -144,8 +152,18 @@ fn config(options: &Options) -> Result<TrainingConfig> {
         (None, false) => None,
     };
     let mut config = match (file, &options.data) {
-        (Some(file), _) => TrainingConfig::read(file)?,
-        (None, Some(data)) => TrainingConfig::new(data.clone()),
+        (Some(file), _) => {
+            let config = TrainingConfig::read(&file)?;
+            let method = config.model.method();
+            if let Some(asked) = options.method.filter(|asked| *asked != method) {
+                let file = common::shown(&file);
+                return Err(format!("{file} is for {method}, not for {asked} (--method)").into());
+            }
+            config
+        }
+        (None, Some(data)) => {
+            TrainingConfig::new(data.clone()).with_method(options.method.unwrap_or_default())
+        }
         (None, None) => {
             return Err("a folder of photographs is needed (--data)".into());
         }
@@ -159,7 +177,10 @@ fn config(options: &Options) -> Result<TrainingConfig> {
     config.sampling.flip |= options.flip;
     config.sampling.darken = darken.or(config.sampling.darken);
     config.optimizer.learning_rate = options.lr.unwrap_or(config.optimizer.learning_rate);
-    config.model.stages = options.stages.unwrap_or(config.model.stages);
+    if let Some(stages) = options.stages {
+        config.model = config.model.with_stages(stages);
+    }
+    config.alternation.estimator_only |= options.estimator_only;
     config.seed = options.seed.unwrap_or(config.seed);
     config.stop_at_luminance = options.stop_at_luminance.or(config.stop_at_luminance);
     Ok(config)

@@ -144,13 +144,25 @@ pub enum Error {
         reason: String,
     },
 
-    /// A weight file was made by a model that applies its shared block another number of times.
-    #[error("{}: the {network} applies its block {found} times, expected {expected}", shown(path))]
+    /// A weight file holds a model of the other method.
+    #[error("{} holds weights of {found}, expected those of {expected}", shown(path))]
+    #[non_exhaustive]
+    OtherMethod {
+        /// The weight file.
+        path: PathBuf,
+        /// The method of the model that the weights are for: SCI or SCI++.
+        expected: &'static str,
+        /// The method of the file.
+        found: &'static str,
+    },
+
+    /// A weight file was made by a model with another number of residual blocks.
+    #[error("{}: the {network} has {found} blocks, expected {expected}", shown(path))]
     #[non_exhaustive]
     BlockCount {
         /// The weight file.
         path: PathBuf,
-        /// Estimator or calibrator.
+        /// Estimator, increment or calibrator.
         network: &'static str,
         /// The number that the model's configuration asks for.
         expected: usize,

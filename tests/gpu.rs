@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::{cpu, image, largest_difference, noise};
 use image::{DynamicImage, Luma, LumaA, Rgb, Rgba};
 use proptest::prelude::*;
+use sci_burn::model::Method;
 use sci_burn::photo::photo_to_tensor;
 use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, FrameMut, Tone, image};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,13 +35,14 @@ proptest! {
     #[test]
     fn one_launch_equals_layer_by_layer(
         batch in 1..4usize, height in 1..70usize, width in 1..100usize,
+        method in prop::sample::select(&Method::ALL[..]),
         blocks in 1..4usize, channels in 1..9usize, seed in any::<u32>(),
         low in -0.5..0.5f64, range in 0.1..1.5f64, strength in 0.0..1.0f32, gamma in 1.0..4.0f32,
         kept in any::<bool>(),
     ) {
         let tone = Tone { strength, gamma: if seed % 5 < 2 { 1.0 } else { gamma } };
         let color = if kept { Color::Kept } else { Color::PerChannel };
-        let enhancer = common::enhancer(blocks, channels, seed.into(), &gpu());
+        let enhancer = common::enhancer(method, [blocks, channels], seed.into(), &gpu());
         let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap().with_color(color);
         // Some of it outside [0, 1].
         let image = image(seed.into(), [batch, 3, height, width], &gpu()) * range + low;
@@ -132,8 +134,8 @@ proptest! {
             // With more blocks there is less room for the sample; there is none for that of the last.
             let enhancer = match kind {
                 0 => published(device),
-                1 => common::enhancer(2, 3, 11, device),
-                _ => common::enhancer(7, 1, 11, device),
+                1 => common::enhancer(Method::SciPlusPlus, [2, 3], 11, device),
+                _ => common::enhancer(Method::Sci, [7, 1], 11, device),
             };
             let enhancer = enhancer.with_color(color).with_exposure(Exposure::AUTO);
             enhancer.unwrap().tone(source).unwrap()

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use common::{cpu, image, largest_difference, noise};
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
 use proptest::prelude::*;
+use sci_burn::model::Method;
 use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
 use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, FrameMut, Tone, image};
 
@@ -29,6 +30,7 @@ proptest! {
     #[test]
     fn one_pass_equals_layer_by_layer(
         batch in 1..3usize, height in 1..70usize, width in 1..150usize,
+        method in prop::sample::select(&Method::ALL[..]),
         blocks in 1..4usize, channels in 1..9usize, seed in any::<u32>(),
         low in -0.5..0.5f64, range in 0.1..1.5f64, strength in 0.0..1.0f32, gamma in 1.0..4.0f32,
         kept in any::<bool>(),
@@ -36,7 +38,7 @@ proptest! {
         let strength = if seed % 3 == 0 { 1.0 } else { strength };
         let tone = Tone { strength, gamma: if seed % 5 < 2 { 1.0 } else { gamma } };
         let color = if kept { Color::Kept } else { Color::PerChannel };
-        let enhancer = common::enhancer(blocks, channels, seed.into(), &cpu());
+        let enhancer = common::enhancer(method, [blocks, channels], seed.into(), &cpu());
         let enhancer = enhancer.with_exposure(Exposure::Manual(tone)).unwrap().with_color(color);
         // Some of it outside [0, 1].
         let image = image(seed.into(), [batch, 3, height, width], &cpu()) * range + low;

@@ -1,19 +1,24 @@
 //! Every number equal to the reference's: the authors' PyTorch code in float64 against this crate,
-//! on every backend compiled in. `fixtures/parity/README.md` explains the files.
+//! on every backend compiled in. The READMEs of `fixtures/parity` and `fixtures/parity-plus-plus` explain
+//! the files of SCI and of SCI++, which are told apart by their tensors.
 //!
-//! `SCI_PARITY_DIR` names another folder of such files. With `-- --nocapture` the worst relative
-//! error is printed for each file and group of tensors.
+//! `SCI_PARITY_DIR` names another folder of such files, of either kind or of both. With
+//! `-- --nocapture` the worst relative error is printed for each file and group of tensors.
 
 mod common;
 
-use burn::module::Param;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::{Stored, stages, stored};
 use sci_burn::Enhancer;
-use sci_burn::loss::{SciLoss, SciLossConfig, YcbcrLayout, fidelity, to_ycbcr};
-use sci_burn::model::{BatchNorm, Conv3x3, SciCascade, SciCascadeConfig};
-use sci_burn::train::{Batch, OptimizerConfig};
+use sci_burn::loss::{
+    CalibratorLossConfig, SciLoss, SciLossConfig, YcbcrLayout, fidelity, to_ycbcr,
+};
+use sci_burn::model::{
+    Cascade, Method, SciCascade, SciCascadeConfig, SciPlusPlusCascade, SciPlusPlusCascadeConfig,
+};
+use sci_burn::train::{AlternationConfig, Batch, TrainingConfig};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -30,54 +35,66 @@ const NOISE: [&str; 4] = [
 
 #[test]
 fn every_tensor_equals_the_reference() {
-    let folder =
-        std::env::var_os("SCI_PARITY_DIR").map_or_else(|| common::fixture("parity"), PathBuf::from);
-    let entries = std::fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("SCI_PARITY_DIR {}: {error}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    let folders = match std::env::var_os("SCI_PARITY_DIR") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => ["parity", "parity-plus-plus"].map(common::fixture).to_vec(),
+    };
+    let mut files = Vec::new();
+    for folder in folders {
+        let entries = std::fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("SCI_PARITY_DIR {}: {error}", folder.display()));
+        let before = files.len();
+        files.extend(entries.map(|entry| entry.unwrap().path()));
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+        assert!(files.len() > before, "no .safetensors in {}", folder.display());
+    }
     files.sort();
-    assert!(!files.is_empty(), "no .safetensors in {}", folder.display());
 
     let mut failures = Vec::new();
     for (name, device) in common::devices() {
         for path in &files {
             let mut comparison = Comparison::new(path);
-            check(&mut comparison, path, &device);
+            match comparison.method {
+                Method::Sci => check_sci(&mut comparison, path, &device),
+                _ => check_plus_plus(&mut comparison, path, &device),
+            }
             failures.extend(comparison.finish(name));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn check(comparison: &mut Comparison, path: &Path, device: &Device) {
+/// The published settings of a method.
+fn published(method: Method) -> TrainingConfig {
+    TrainingConfig::new(PathBuf::new()).with_method(method)
+}
+
+fn check_sci(comparison: &mut Comparison, path: &Path, device: &Device) {
     let training = device.clone().autodiff();
     let input = comparison.truth["input"].clone();
-    let initial = initial_weights(&comparison.truth, stages(path), &training);
+    let initial = || sci(&comparison.truth, stages(path), &training);
+    let cascade = initial();
+    let mut learner = published(Method::Sci).optimizer.learner(initial(), loss()).unwrap();
     comparison.used("input");
-    comparison.weights("initial", &initial);
+    comparison.weights("initial", &cascade.clone().into());
 
     // The cascade, and the statistics after it.
-    let cascade = initial_weights(&comparison.truth, stages(path), &training);
     for (t, stage) in cascade.forward(input.tensor(&training)).into_iter().enumerate() {
         comparison.tensor(&format!("train.stage_input.{t}"), stage.input);
         comparison.tensor(&format!("train.illumination.{t}"), stage.illumination);
         comparison.tensor(&format!("train.reflectance.{t}"), stage.reflectance);
         comparison.tensor(&format!("train.attention.{t}"), stage.calibration);
     }
-    comparison.weights("after_forward", &cascade);
+    comparison.weights("after_forward", &cascade.clone().into());
 
     // Inference with those statistics.
     let enhanced = Enhancer::new(cascade.estimator, device).forward(input.tensor(device));
     comparison.tensor("eval.illumination", enhanced.illumination);
     comparison.tensor("eval.reflectance", enhanced.reflectance);
 
-    let loss = SciLossConfig::new().init().unwrap();
-    check_loss(comparison, &loss, &training);
+    check_loss(comparison, &loss(), &training);
 
     // Gradients at the initial weights, and five optimizer steps: the steps that `train` makes.
-    let cascade = initial_weights(&comparison.truth, stages(path), &training);
-    let mut learner = OptimizerConfig::new().learner(cascade, loss).unwrap();
     let mut losses = Vec::new();
     for step in 0..5 {
         let output = learner.train_step(Batch::new(input.tensor(&training)));
@@ -85,19 +102,72 @@ fn check(comparison: &mut Comparison, path: &Path, device: &Device) {
         losses.push(measured.loss);
         if step == 0 {
             comparison.values("grad_norm", vec![measured.gradient_norm]);
-            for (name, gradient) in named_gradients(&learner.model().network, &output.grads) {
-                let name = format!("grad.{name}");
-                match gradient {
-                    Some(gradient) => comparison.values(&name, gradient),
-                    None => assert!(!comparison.truth.contains_key(&name), "{name}: no gradient"),
-                }
-            }
+            let (gradients, _) = gradients(learner.model().network, &output.grads);
+            comparison.weights("grad", &gradients.into());
         }
         learner.lr_step();
         learner.optimizer_step(output.grads);
     }
     comparison.values("trajectory.losses", losses);
-    comparison.weights("final", &learner.model().network);
+    comparison.weights("final", &learner.model().network.into());
+}
+
+fn check_plus_plus(comparison: &mut Comparison, path: &Path, device: &Device) {
+    let training = device.clone().autodiff();
+    let input: Tensor<4> = comparison.truth["input"].tensor(&training);
+    let cascade = plus_plus(&comparison.truth, stages(path), &training);
+    comparison.used("input");
+    comparison.weights("initial", &cascade.clone().into());
+
+    for (t, stage) in cascade.forward(input.clone()).into_iter().enumerate() {
+        comparison.tensor(&format!("illumination.{t}"), stage.illumination);
+        comparison.tensor(&format!("reflectance.{t}"), stage.reflectance);
+        if let Some(calibration) = stage.calibration {
+            comparison.tensor(&format!("attention.{t}"), calibration);
+        }
+    }
+
+    // Inference is the first stage.
+    let enhancer = Enhancer::new(cascade.estimator.clone(), device);
+    let enhanced = enhancer.forward(input.clone().inner());
+    comparison.tensor("illumination.0", enhanced.illumination);
+    comparison.tensor("reflectance.0", enhanced.reflectance);
+
+    let estimate = cascade.estimator.forward(input.clone());
+    comparison.tensor("loss.1", loss().forward(input.clone(), estimate.clone()));
+    let calibrator = CalibratorLossConfig::new().init(loss()).unwrap();
+    for (t, illumination) in cascade.refine(input.clone(), estimate.clone()).into_iter().enumerate()
+    {
+        let terms = calibrator.terms(input.clone(), estimate.clone(), illumination);
+        comparison.tensor(&format!("loss.{}", t + 2), terms.total);
+    }
+
+    // The gradients of both kinds of steps, and ten steps of the training.
+    let alternation = || AlternationConfig::new().init(loss()).unwrap();
+    let optimizer = published(Method::SciPlusPlus).optimizer;
+    let mut learner = optimizer.learner(cascade, alternation()).unwrap();
+    let batch = |step| Batch::new(input.clone()).with_iteration(step);
+    for (step, group, count) in [(1, "estimator_step", 6), (7, "calibrator_step", 26)] {
+        let output = learner.train_step(batch(step));
+        let (gradients, found) = gradients(learner.model().network, &output.grads);
+        assert_eq!(found, count, "parameters with a gradient in the {group}");
+        comparison.weights(&format!("grad.{group}"), &gradients.into());
+    }
+    let mut losses = Vec::new();
+    for step in 1..=10 {
+        let output = learner.train_step(batch(step));
+        let measured = output.item.wait().unwrap().value;
+        assert_eq!(measured.calibrator, (7..10).contains(&step));
+        losses.push(measured.loss);
+        learner.lr_step();
+        learner.optimizer_step(output.grads);
+    }
+    comparison.values("trajectory.losses", losses);
+    comparison.weights("final", &learner.model().network.into());
+}
+
+fn loss() -> SciLoss {
+    SciLossConfig::new().init().unwrap()
 }
 
 /// The loss and its gradients at a random illumination.
@@ -117,8 +187,22 @@ fn check_loss(comparison: &mut Comparison, loss: &SciLoss, device: &Device) {
     comparison.tensor("loss.total.grad_illumination", illumination.grad(&gradients).unwrap());
 }
 
-/// A cascade with the file's initial weights, by way of a weight file.
-fn initial_weights(truth: &BTreeMap<String, Stored>, stages: usize, device: &Device) -> SciCascade {
+fn sci(truth: &BTreeMap<String, Stored>, stages: usize, device: &Device) -> SciCascade {
+    let config = SciCascadeConfig::new().with_stages(stages);
+    initial_weights(truth, |path| config.load(path, device)).unwrap()
+}
+
+fn plus_plus(
+    truth: &BTreeMap<String, Stored>,
+    stages: usize,
+    device: &Device,
+) -> SciPlusPlusCascade {
+    let config = SciPlusPlusCascadeConfig::new().with_stages(stages);
+    initial_weights(truth, |path| config.load(path, device)).unwrap()
+}
+
+/// What is loaded from a weight file with the initial weights of a file of vectors.
+fn initial_weights<T>(truth: &BTreeMap<String, Stored>, load: impl FnOnce(&Path) -> T) -> T {
     let tensors: Vec<_> = truth
         .iter()
         .filter_map(|(name, stored)| Some((name.strip_prefix("initial.")?, stored)))
@@ -135,42 +219,23 @@ fn initial_weights(truth: &BTreeMap<String, Stored>, stages: usize, device: &Dev
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("initial.safetensors");
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    SciCascadeConfig::new().with_stages(stages).load(&path, device).unwrap()
+    load(&path)
 }
 
-/// Each parameter's gradient under its PyTorch name.
-fn named_gradients(
-    cascade: &SciCascade,
-    gradients: &GradientsParams,
-) -> Vec<(String, Option<Vec<f64>>)> {
-    fn values<const D: usize>(
-        param: &Param<Tensor<D>>,
-        gradients: &GradientsParams,
-    ) -> Option<Vec<f64>> {
-        Some(host(gradients.get::<D>(param.id)?))
+/// The network with each parameter's gradient in the parameter's place, NaN where there is none, and
+/// the number of parameters that have one. So gradients get their PyTorch names from a weight file.
+fn gradients<N: Module>(network: N, gradients: &GradientsParams) -> (N, usize) {
+    struct Replace<'a>(&'a GradientsParams, usize);
+    impl ModuleMapper for Replace<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let gradient = self.0.get::<D>(param.id);
+            self.1 += usize::from(gradient.is_some());
+            param.map(|weight| gradient.unwrap_or_else(|| weight * f32::NAN))
+        }
     }
-    let mut named = Vec::new();
-    let mut conv = |name: &str, layer: &Conv3x3| {
-        named.push((format!("{name}.weight"), values(&layer.weight, gradients)));
-        named.push((format!("{name}.bias"), values(&layer.bias, gradients)));
-    };
-    let (estimator, calibrator) = (&cascade.estimator, &cascade.calibrator);
-    conv("enhance.in_conv.0", &estimator.input_conv);
-    conv("enhance.conv.0", &estimator.block_conv);
-    conv("enhance.out_conv.0", &estimator.output_conv);
-    conv("calibrate.in_conv.0", &calibrator.input_conv);
-    conv("calibrate.convs.0", &calibrator.block_conv_1);
-    conv("calibrate.convs.3", &calibrator.block_conv_2);
-    conv("calibrate.out_conv.0", &calibrator.output_conv);
-    let mut norm = |name: &str, layer: &BatchNorm| {
-        named.push((format!("{name}.weight"), values(&layer.weight, gradients)));
-        named.push((format!("{name}.bias"), values(&layer.bias, gradients)));
-    };
-    norm("enhance.conv.1", &estimator.block_norm);
-    norm("calibrate.in_conv.1", &calibrator.input_norm);
-    norm("calibrate.convs.1", &calibrator.block_norm_1);
-    norm("calibrate.convs.4", &calibrator.block_norm_2);
-    named
+    let mut replace = Replace(gradients, 0);
+    let network = network.valid().map(&mut replace);
+    (network, replace.1)
 }
 
 fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
@@ -179,6 +244,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 
 /// Compares with one file's tensors, and sees to it that none is left out.
 struct Comparison {
+    method: Method,
     truth: BTreeMap<String, Stored>,
     file: String,
     /// Tensors that have been compared or used.
@@ -188,7 +254,12 @@ struct Comparison {
 impl Comparison {
     fn new(path: &Path) -> Self {
         let file = path.file_stem().unwrap().to_string_lossy().into_owned();
-        Self { truth: stored(path), file, seen: BTreeMap::new() }
+        let truth = stored(path);
+        let method = match truth.keys().any(|name| name.starts_with("initial.ha.")) {
+            true => Method::SciPlusPlus,
+            false => Method::Sci,
+        };
+        Self { method, truth, file, seen: BTreeMap::new() }
     }
 
     /// Takes note of a tensor that is an input, and so cannot be compared.
@@ -216,7 +287,7 @@ impl Comparison {
     }
 
     /// Compares all weights and statistics that the file has under `group`, by way of a weight file.
-    fn weights(&mut self, group: &str, cascade: &SciCascade) {
+    fn weights(&mut self, group: &str, cascade: &Cascade) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
         cascade.save(&path).unwrap();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use sci_burn::{Enhancer, Error, open_photo};
+use sci_burn::{Enhancer, open_photo};
 use std::path::{Path, PathBuf};
 
 fn pngs(folder: &Path) -> Vec<PathBuf> {
@@ -29,16 +29,10 @@ fn photographs_are_within_one_level_of_the_reference() {
         }
         let name = weights.file_stem().unwrap().to_str().unwrap();
         for (device_name, device) in common::devices() {
-            let enhancer = match Enhancer::from_file(&weights, &device) {
-                Ok(enhancer) => enhancer,
-                // A checkpoint of another network, such as that of SCI++.
-                Err(Error::MissingTensor { tensor, .. }) => {
-                    println!("{} has no {tensor}: passed over", weights.display());
-                    continue;
-                }
-                Err(error) => panic!("{error}"),
-            };
-            for reference in pngs(&root.join(format!("photos/{name}-reference"))) {
+            let enhancer = Enhancer::from_file(&weights, &device).unwrap_or_else(|e| panic!("{e}"));
+            let references = pngs(&root.join(format!("photos/{name}-reference")));
+            assert!(!references.is_empty(), "no reference photographs for {}", weights.display());
+            for reference in references {
                 let dark = root.join("photos").join(name).join(reference.file_name().unwrap());
                 let ours =
                     enhancer.enhance(&open_photo(&dark).unwrap().pixels).unwrap().into_rgb8();

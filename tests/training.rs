@@ -8,14 +8,15 @@ use burn::train::{ExecutionStrategy, MultiDeviceOptim};
 use image::{DynamicImage, Rgb, RgbImage};
 use sci_burn::Error;
 use sci_burn::loss::SciLossConfig;
-use sci_burn::model::{IlluminationEstimatorConfig, SciCascadeConfig};
+use sci_burn::model::{Cascade, IlluminationEstimatorConfig, Method, SciCascadeConfig};
 use sci_burn::train::{
-    Darken, FineTuningConfig, Monitor, OptimizerConfig, Run, SamplingConfig, TrainingConfig,
-    TrainingEvent, fine_tune, train,
+    AlternationConfig, Darken, FineTuningConfig, Monitor, OptimizerConfig, Run, SamplingConfig,
+    TrainingConfig, TrainingEvent, fine_tune, train,
 };
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 /// A folder of dark pictures, all different.
@@ -54,6 +55,7 @@ fn bytes(run: &Path, name: &str) -> Vec<u8> {
 }
 
 const KILLED: &str = "SCI_TEST_KILLED";
+const METHOD: &str = "SCI_TEST_METHOD";
 
 /// Not a test by itself: the process in which the next one kills a training.
 #[test]
@@ -71,23 +73,31 @@ fn a_training_that_dies() {
         }
         ControlFlow::Continue(())
     });
-    let config = config(&folder.join("photos"));
+    let method = std::env::var(METHOD).unwrap().parse().unwrap();
+    let config = config(&folder.join("photos")).with_method(method);
     train(&config, &Run::New(folder.join("run")), one_device(), &monitor).unwrap();
 }
 
 #[test]
 fn a_run_that_was_killed_ends_as_if_it_had_not_been() {
+    for method in Method::ALL {
+        kill_and_resume(method);
+    }
+}
+
+fn kill_and_resume(method: Method) {
     let photos = photos(4);
     let folder = tempfile::tempdir().unwrap();
     std::fs::rename(photos.path(), folder.path().join("photos")).unwrap();
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "a_training_that_dies"])
         .env(KILLED, folder.path())
+        .env(METHOD, method.name())
         .output()
         .unwrap();
     assert!(!child.status.success(), "the training ended before it was killed");
 
-    let config = config(&folder.path().join("photos"));
+    let config = config(&folder.path().join("photos")).with_method(method);
     let killed = folder.path().join("run");
     assert!(killed.join("checkpoint/model-2.bpk").exists());
     assert!(!killed.join("model.bpk").exists());
@@ -98,7 +108,78 @@ fn a_run_that_was_killed_ends_as_if_it_had_not_been() {
     let whole = folder.path().join("whole");
     run(&config, &Run::New(whole.clone())).unwrap();
     for name in ["model.safetensors", "estimator.safetensors", "metrics.csv", "config.json"] {
-        assert_eq!(bytes(&killed, name), bytes(&whole, name), "{name}");
+        assert_eq!(bytes(&killed, name), bytes(&whole, name), "{method}: {name}");
+    }
+}
+
+/// In SCI++ the estimator's loss does not depend on the other networks.
+#[test]
+fn the_estimator_of_sci_plus_plus_is_the_same_without_the_others() {
+    // Three in an epoch: the third epoch trains the calibrator alone.
+    let photos = photos(3);
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(photos.path()).with_method(Method::SciPlusPlus).with_epochs(8);
+    let whole = folder.path().join("whole");
+    run(&config, &Run::New(whole.clone())).unwrap();
+    let [alone, again] = ["alone", "again"].map(|name| folder.path().join(name));
+    let config = config.with_alternation(AlternationConfig::new().with_estimator_only(true));
+    run(&config, &Run::New(alone.clone())).unwrap();
+    assert_eq!(bytes(&alone, "estimator.safetensors"), bytes(&whole, "estimator.safetensors"));
+    for column in ["loss", "fidelity", "smoothness", "gradient_norm", "luminance", "clipped"] {
+        let [alone, whole] = [&alone, &whole].map(|run| csv_texts(run, column));
+        assert_eq!(alone, whole, "{column}");
+        assert_eq!(alone[2] == "NaN", column != "luminance" && column != "clipped", "{column}");
+    }
+    let empty = |run: &Path| -> Vec<bool> {
+        csv_texts(run, "calibrator_loss").iter().map(String::is_empty).collect()
+    };
+    assert_eq!(empty(&whole), [true, true, false, true, true, false, false, true]);
+    assert_eq!(empty(&alone), [true; 8]);
+
+    // Resumed in the middle of the turns: the epochs that no step was made in count.
+    run(&config.clone().with_epochs(4), &Run::New(again.clone())).unwrap();
+    run(&config, &Run::resume(again.clone())).unwrap();
+    for name in ["model.safetensors", "metrics.csv"] {
+        assert_eq!(bytes(&again, name), bytes(&alone, name), "{name}");
+    }
+}
+
+/// Each step changes what its turn is about and nothing else.
+#[test]
+fn estimator_and_calibrator_are_trained_in_turn() {
+    let photos = photos(3);
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(photos.path()).with_method(Method::SciPlusPlus).with_epochs(4);
+    let path = folder.path().join("run");
+    let checkpoints = path.join("checkpoint");
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let kept_in = kept.clone();
+    let monitor = Monitor::new(move |event| {
+        // The checkpoint of the epoch before is written by now.
+        if let TrainingEvent::Epoch { metrics, .. } = event
+            && metrics.epoch > 1
+        {
+            let model = checkpoints.join(format!("model-{}.bpk", metrics.epoch - 1));
+            kept_in.lock().unwrap().push(std::fs::read(model).unwrap());
+        }
+        ControlFlow::Continue(())
+    });
+    let trained = train(&config, &Run::New(path), one_device(), &monitor).unwrap();
+    assert_eq!(trained.cascade.method(), Method::SciPlusPlus);
+    let tensors = |bytes: &Vec<u8>| -> BTreeMap<String, Vec<u8>> {
+        let reader = burn_pack::Reader::from_bytes(Bytes::from_bytes_vec(bytes.clone())).unwrap();
+        let tensors = reader.into_tensors().unwrap().into_iter();
+        tensors
+            .map(|tensor| (tensor.name.clone(), tensor.into_parts().unwrap().4.to_vec()))
+            .collect()
+    };
+    let kept: Vec<_> = kept.lock().unwrap().iter().map(tensors).collect();
+    let [first, second, third] = &*kept else { panic!("three checkpoints were seen") };
+    // Steps 4 to 6 are the estimator's, 7 to 9 the calibrator's.
+    for (name, values) in first {
+        let is_estimators = name.contains("estimator.");
+        assert_eq!(values != &second[name], is_estimators, "{name} after the estimator's turn");
+        assert_eq!(&second[name] != &third[name], !is_estimators, "{name} after the calibrator's");
     }
 }
 
@@ -228,13 +309,14 @@ fn two_devices_make_the_step_of_one_with_the_mean_gradient() {
         // So that the size of the gradient shows in the step, as it hardly does in Adam's.
         config.optimizer.epsilon = 1e3;
         config.optimizer.learning_rate = 1.0;
-        config.optimizer.max_gradient_norm = 1e9;
+        config.optimizer.max_gradient_norm = None;
         config
     };
     let folder = tempfile::tempdir().unwrap();
     let runs = ["one", "two", "sharded"].map(|name| Run::New(folder.path().join(name)));
     let weights = |trained: sci_burn::train::Trained| {
-        let weight = trained.cascade.calibrator.block_conv_2.weight.val();
+        let Cascade::Sci(cascade) = trained.cascade else { panic!("another method was trained") };
+        let weight = cascade.calibrator.block_conv_2.weight.val();
         weight.try_into_vec_as::<f32>().unwrap()
     };
     let train = |photos: &Path, run, devices| {
@@ -290,10 +372,14 @@ fn the_result_is_the_checkpoint_closest_to_the_luminance_asked_for() {
 }
 
 fn csv_column(run: &Path, name: &str) -> Vec<f64> {
+    csv_texts(run, name).iter().map(|value| value.parse().unwrap()).collect()
+}
+
+fn csv_texts(run: &Path, name: &str) -> Vec<String> {
     let text = String::from_utf8(bytes(run, "metrics.csv")).unwrap();
     let mut lines = text.lines();
     let column = lines.next().unwrap().split(',').position(|column| column == name).unwrap();
-    lines.map(|line| line.split(',').nth(column).unwrap().parse().unwrap()).collect()
+    lines.map(|line| line.split(',').nth(column).unwrap().to_owned()).collect()
 }
 
 #[test]

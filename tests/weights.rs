@@ -8,7 +8,9 @@ use common::{cpu, fixture, image, largest_difference, stored};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use sci_burn::model::{
-    IlluminationEstimatorConfig, SciCascade, SciCascadeConfig, SelfCalibratorConfig,
+    IlluminationEstimator, IlluminationEstimatorConfig, IlluminationIncrementConfig, Method,
+    SciCascade, SciCascadeConfig, SciPlusPlusCalibratorConfig, SciPlusPlusCascade,
+    SciPlusPlusCascadeConfig, SelfCalibratorConfig,
 };
 use sci_burn::{Enhancer, Error};
 use std::collections::BTreeMap;
@@ -17,6 +19,10 @@ use tempfile::TempDir;
 
 fn pytorch_fixture() -> SciCascade {
     SciCascadeConfig::new().load(fixture("weights/cascade.pt"), &cpu()).unwrap()
+}
+
+fn plus_plus_fixture() -> SciPlusPlusCascade {
+    SciPlusPlusCascadeConfig::new().load(fixture("weights/plus-plus.pt"), &cpu()).unwrap()
 }
 
 fn folder() -> TempDir {
@@ -29,8 +35,8 @@ fn drawn(seed: u64, device: &Device) -> Vec<f32> {
     let SciCascade { estimator, calibrator, .. } = &cascade;
     [
         estimator.input_conv.weight.val().flatten::<1>(0, 3),
-        estimator.block_conv.weight.val().flatten(0, 3),
-        estimator.block_norm.weight.val(),
+        estimator.block_convs[0].weight.val().flatten(0, 3),
+        estimator.block_norm.as_ref().unwrap().weight.val(),
         estimator.output_conv.weight.val().flatten(0, 3),
         calibrator.input_conv.weight.val().flatten(0, 3),
         calibrator.input_norm.weight.val(),
@@ -82,6 +88,30 @@ fn initial_weights_have_the_published_distributions() {
     for zeros in [&calibrator.block_conv_1.bias, &calibrator.block_norm_1.bias] {
         assert!(zeros.val().try_into_vec_as::<f32>().unwrap().iter().all(|value| *value == 0.0));
     }
+}
+
+/// Of the kaiming-uniform weights and uniform biases of PyTorch's `Conv2d`.
+#[test]
+fn initial_weights_of_sci_plus_plus_are_uniform_within_their_bounds() {
+    let config = SciPlusPlusCalibratorConfig::new().with_channels(64);
+    let calibrator = config.init_with_seed(3, &cpu()).unwrap();
+    let values = |tensor: Tensor<1>| tensor.try_into_vec_as::<f32>().unwrap();
+    let conv = &calibrator.block_convs_2[1];
+    let bound = 1.0 / (9.0f32 * 64.0).sqrt();
+    for (drawn, slack) in
+        [(values(conv.weight.val().flatten(0, 3)), 1e-3), (values(conv.bias.val()), 0.15)]
+    {
+        let extreme = |pick: fn(f32, f32) -> f32| drawn.iter().copied().reduce(pick).unwrap();
+        let [least, most] = [extreme(f32::min) / bound, extreme(f32::max) / bound];
+        assert!((-1.0..slack - 1.0).contains(&least), "{least}");
+        assert!(most > 1.0 - slack && most <= 1.0, "{most}");
+        let mean = drawn.iter().sum::<f32>() / drawn.len() as f32 / bound;
+        assert!(mean.abs() < 5.0 / (3.0 * drawn.len() as f32).sqrt(), "{mean}");
+    }
+    let again = config.init_with_seed(3, &cpu()).unwrap();
+    assert_eq!(values(again.block_convs_2[1].bias.val()), values(conv.bias.val()));
+    let other = config.init_with_seed(4, &cpu()).unwrap();
+    assert_ne!(values(other.block_convs_2[1].bias.val()), values(conv.bias.val()));
 }
 
 #[test]
@@ -157,6 +187,168 @@ fn a_checkpoint_in_the_authors_layout_is_read() {
 }
 
 #[test]
+fn a_checkpoint_of_sci_plus_plus_is_read_and_written_under_the_authors_names() {
+    let folder = folder();
+    let path = folder.path().join("plus-plus.safetensors");
+    plus_plus_fixture().save(&path).unwrap();
+    let ours = stored(&path);
+
+    let json = std::fs::read_to_string(fixture("weights/plus-plus.json")).unwrap();
+    let sums: BTreeMap<String, (Vec<usize>, f64)> = serde_json::from_str(&json).unwrap();
+    assert_eq!(sums.len(), 32);
+    assert!(ours.keys().eq(sums.keys()), "{:?}", ours.keys());
+    for (name, (shape, sum)) in sums {
+        assert_eq!(ours[&name].shape, shape, "{name}");
+        let found: f64 = ours[&name].values.iter().sum();
+        assert!((found - sum).abs() < 1e-9 * sum.abs().max(1.0), "{name}: {found} is not {sum}");
+    }
+}
+
+#[test]
+fn every_format_of_sci_plus_plus_comes_back_the_same() {
+    let folder = folder();
+    let named = |name: &str| folder.path().join(name);
+    let cascade = plus_plus_fixture();
+    let [reference, own_names, copy] =
+        ["reference.safetensors", "own-names.safetensors", "copy.safetensors"].map(named);
+    cascade.save(&reference).unwrap();
+    rewrite(&reference, &own_names, |tensors| {
+        for (name, ..) in tensors {
+            let number = |list: &str| name.strip_prefix(list).map(|rest| &rest[..1]);
+            let layer =
+                match (number("ha.blocks."), number("hb.blocks."), number("calibrate.blocks.")) {
+                    (Some(n), ..) => format!("estimator.block_convs.{n}"),
+                    (_, Some(n), _) => format!("increment.block_convs.{n}"),
+                    (.., Some(n)) => match name.contains(".0.weight") || name.contains(".0.bias") {
+                        true => format!("calibrator.block_convs_1.{n}"),
+                        false => format!("calibrator.block_convs_2.{n}"),
+                    },
+                    _ => name
+                        .replace("ha.", "estimator.")
+                        .replace("hb.", "increment.")
+                        .replace("calibrate.", "calibrator.")
+                        .replace("in_conv", "input_conv")
+                        .replace("out_conv", "output_conv")
+                        .split(".0.")
+                        .next()
+                        .unwrap()
+                        .to_owned(),
+                };
+            let parameter = name.rsplit('.').next().unwrap();
+            *name = format!("{layer}.{parameter}");
+        }
+    });
+    let burnpack = named("cascade.bpk");
+    cascade.save(&burnpack).unwrap();
+    for path in [&reference, &own_names, &burnpack] {
+        let again = SciPlusPlusCascadeConfig::new().load(path, &cpu()).unwrap();
+        again.save(&copy).unwrap();
+        assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&reference).unwrap(), "{path:?}");
+    }
+
+    // The estimator alone, and out of the whole, in every format.
+    let image = image(2, [1, 3, 9, 8], &cpu());
+    let expected = cascade.estimator.forward(image.clone());
+    let [alone, packed] = ["alone.safetensors", "alone.bpk"].map(named);
+    for path in [&alone, &packed] {
+        cascade.estimator.save(path).unwrap();
+    }
+    assert_eq!(stored(&alone).len(), 6);
+    assert!(stored(&alone).keys().all(|name| name.starts_with("ha.")));
+    let published = fixture("weights/plus-plus.pt");
+    for path in [&reference, &own_names, &burnpack, &alone, &packed, &published] {
+        let estimator = IlluminationEstimator::from_file(path, &cpu()).unwrap();
+        assert_eq!(estimator.method(), Method::SciPlusPlus, "{path:?}");
+        let difference = largest_difference(estimator.forward(image.clone()), expected.clone());
+        assert_eq!(difference, 0.0, "{path:?}");
+    }
+    let error = SciPlusPlusCascadeConfig::new().load(alone, &cpu()).unwrap_err();
+    assert!(
+        matches!(&error, Error::MissingTensor { tensor, .. } if tensor == "hb.in_conv.0.weight")
+    );
+}
+
+#[test]
+fn a_file_of_the_other_method_is_an_error_that_says_so() {
+    let folder = folder();
+    let named = |name: &str| folder.path().join(name);
+    let (sci, plus_plus) = (pytorch_fixture(), plus_plus_fixture());
+    let mut files = Vec::new();
+    for extension in ["safetensors", "bpk"] {
+        let [one, two] = ["sci", "sci-alone"].map(|name| named(&format!("{name}.{extension}")));
+        sci.save(&one).unwrap();
+        sci.estimator.save(&two).unwrap();
+        files.extend([one, two].map(|path| (path, Method::Sci)));
+        let [one, two] = ["plus", "plus-alone"].map(|name| named(&format!("{name}.{extension}")));
+        plus_plus.save(&one).unwrap();
+        plus_plus.estimator.save(&two).unwrap();
+        files.extend([one, two].map(|path| (path, Method::SciPlusPlus)));
+    }
+    files.push((fixture("weights/cascade.pt"), Method::Sci));
+    files.push((fixture("weights/plus-plus.pt"), Method::SciPlusPlus));
+    for (path, method) in files {
+        // What takes either takes it.
+        Enhancer::from_file(&path, &cpu()).unwrap();
+        let (wanted, errors) = match method {
+            Method::Sci => (
+                Method::SciPlusPlus,
+                [
+                    SciPlusPlusCascadeConfig::new().load(&path, &cpu()).map(drop).unwrap_err(),
+                    IlluminationEstimatorConfig::new()
+                        .with_method(Method::SciPlusPlus)
+                        .load(&path, &cpu())
+                        .map(drop)
+                        .unwrap_err(),
+                ],
+            ),
+            _ => (
+                Method::Sci,
+                [
+                    SciCascadeConfig::new().load(&path, &cpu()).map(drop).unwrap_err(),
+                    IlluminationEstimatorConfig::new().load(&path, &cpu()).map(drop).unwrap_err(),
+                ],
+            ),
+        };
+        for error in errors {
+            let says =
+                format!("{} holds weights of {method}, expected those of {wanted}", path.display());
+            assert_eq!(error.to_string(), says);
+        }
+    }
+}
+
+#[test]
+fn other_sizes_of_sci_plus_plus_come_back_and_are_told_apart() {
+    let folder = folder();
+    let method = |config: IlluminationEstimatorConfig| config.with_method(Method::SciPlusPlus);
+    let estimator = method(IlluminationEstimatorConfig::new()).with_blocks(2).with_channels(5);
+    let config = SciPlusPlusCascadeConfig::new()
+        .with_estimator(estimator)
+        .with_increment(IlluminationIncrementConfig::new().with_blocks(1).with_channels(2))
+        .with_calibrator(SciPlusPlusCalibratorConfig::new().with_blocks(4).with_channels(1));
+    for name in ["wide.safetensors", "wide.bpk"] {
+        let path = folder.path().join(name);
+        config.init(&cpu()).unwrap().save(&path).unwrap();
+        config.load(&path, &cpu()).unwrap();
+        // Neither more nor fewer blocks are taken, of any of the networks.
+        let refused = |config: SciPlusPlusCascadeConfig| {
+            config.load(&path, &cpu()).map(drop).unwrap_err().to_string()
+        };
+        for blocks in [1, 3] {
+            let estimator = config.estimator.clone().with_blocks(blocks);
+            let message = refused(config.clone().with_estimator(estimator));
+            assert!(message.ends_with(&format!("the estimator has 2 blocks, expected {blocks}")));
+        }
+        let increment = config.increment.clone().with_blocks(2);
+        let message = refused(config.clone().with_increment(increment));
+        assert!(message.ends_with("the increment has 1 blocks, expected 2"), "{message}");
+        let calibrator = config.calibrator.clone().with_blocks(3);
+        let message = refused(config.clone().with_calibrator(calibrator));
+        assert!(message.ends_with("the calibrator has 4 blocks, expected 3"), "{message}");
+    }
+}
+
+#[test]
 fn every_format_and_both_vocabularies_come_back_the_same() {
     let folder = folder();
     let cascade = pytorch_fixture();
@@ -167,7 +359,7 @@ fn every_format_and_both_vocabularies_come_back_the_same() {
         tensors.retain(|(name, ..)| !name.contains(".blocks."));
         let names = [
             ("enhance.in_conv.0", "estimator.input_conv"),
-            ("enhance.conv.0", "estimator.block_conv"),
+            ("enhance.conv.0", "estimator.block_convs.0"),
             ("enhance.conv.1", "estimator.block_norm"),
             ("enhance.out_conv.0", "estimator.output_conv"),
             ("calibrate.in_conv.0", "calibrator.input_conv"),
@@ -256,7 +448,7 @@ fn another_number_of_blocks_is_refused() {
         let path = folder.path().join(name);
         config.init(&cpu()).unwrap().save(&path).unwrap();
         config.load(&path, &cpu()).unwrap();
-        refused(&path, &["the estimator applies its block 2 times, expected 1"]);
+        refused(&path, &["the estimator has 2 blocks, expected 1"]);
         config.init(&cpu()).unwrap().estimator.save(&path).unwrap();
         twice.load(&path, &cpu()).unwrap();
         let error = Enhancer::from_file(&path, &cpu()).unwrap_err();
@@ -423,18 +615,29 @@ fn equal_weights_make_equal_files() {
     }
 }
 
+/// No model within the limits of its configuration is refused as too large.
 #[test]
-fn the_largest_model_can_be_saved_and_loaded() {
+fn the_largest_models_can_be_saved_and_loaded() {
     let folder = folder();
-    let config = SciCascadeConfig::new()
+    let estimator = IlluminationEstimatorConfig::new().with_blocks(16).with_channels(64);
+    let calibrator = SelfCalibratorConfig::new().with_blocks(16).with_channels(64);
+    let sci = SciCascadeConfig::new()
         .with_stages(64)
-        .with_estimator(IlluminationEstimatorConfig::new().with_blocks(16).with_channels(64))
-        .with_calibrator(SelfCalibratorConfig::new().with_blocks(16).with_channels(64));
-    let cascade = config.init(&cpu()).unwrap();
+        .with_estimator(estimator.clone())
+        .with_calibrator(calibrator);
+    let increment = IlluminationIncrementConfig::new().with_blocks(16).with_channels(64);
+    let calibrator = SciPlusPlusCalibratorConfig::new().with_blocks(16).with_channels(64);
+    let plus_plus = SciPlusPlusCascadeConfig::new()
+        .with_stages(64)
+        .with_estimator(estimator.with_method(Method::SciPlusPlus))
+        .with_increment(increment)
+        .with_calibrator(calibrator);
     for name in ["model.bpk", "model.safetensors"] {
         let path = folder.path().join(name);
-        cascade.save(&path).unwrap();
-        assert_eq!(config.load(&path, &cpu()).unwrap().config(), config, "{name}");
+        sci.init(&cpu()).unwrap().save(&path).unwrap();
+        assert_eq!(sci.load(&path, &cpu()).unwrap().config(), sci, "{name}");
+        plus_plus.init(&cpu()).unwrap().save(&path).unwrap();
+        assert_eq!(plus_plus.load(&path, &cpu()).unwrap().config(), plus_plus, "{name}");
     }
 }
 
@@ -442,7 +645,7 @@ fn the_largest_model_can_be_saved_and_loaded() {
 #[cfg(feature = "train")]
 fn checkpoints_of_a_training_run_are_read() {
     use sci_burn::loss::SciLossConfig;
-    use sci_burn::train::OptimizerConfig;
+    use sci_burn::train::{AlternationConfig, OptimizerConfig};
     let folder = folder();
     let path = folder.path().join("model-1.bpk");
     let loss = || SciLossConfig::new().init().unwrap();
@@ -465,6 +668,15 @@ fn checkpoints_of_a_training_run_are_read() {
     let learner = OptimizerConfig::new().learner(estimator, loss()).unwrap();
     learner.model().into_record().save(&path).unwrap();
     let alone = IlluminationEstimatorConfig::new().load(&path, &cpu()).unwrap();
+    assert_eq!(largest_difference(alone.forward(photo.clone()), expected), 0.0);
+
+    let cascade = SciPlusPlusCascadeConfig::new().init_with_seed(4, &device).unwrap();
+    let expected = cascade.estimator.valid().forward(photo.clone());
+    let alternation = AlternationConfig::new().init(loss()).unwrap();
+    let learner = OptimizerConfig::new().learner(cascade, alternation).unwrap();
+    learner.model().into_record().save(&path).unwrap();
+    SciPlusPlusCascadeConfig::new().load(&path, &cpu()).unwrap();
+    let alone = IlluminationEstimator::from_file(&path, &cpu()).unwrap();
     assert_eq!(largest_difference(alone.forward(photo), expected), 0.0);
 }
 
@@ -475,6 +687,7 @@ proptest! {
     #[test]
     fn damaged_files_never_panic(
         format in 0..3usize,
+        method in prop::sample::select(&Method::ALL[..]),
         cut in any::<Option<prop::sample::Index>>(),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         head in any::<bool>(),
@@ -482,9 +695,11 @@ proptest! {
         let folder = folder();
         let name = ["cascade.pt", "cascade.bpk", "cascade.safetensors"][format];
         let path = folder.path().join(name);
-        match format {
-            0 => { std::fs::copy(fixture("weights/cascade.pt"), &path).unwrap(); }
-            _ => pytorch_fixture().save(&path).unwrap(),
+        match (format, method) {
+            (0, Method::Sci) => { std::fs::copy(fixture("weights/cascade.pt"), &path).unwrap(); }
+            (0, _) => { std::fs::copy(fixture("weights/plus-plus.pt"), &path).unwrap(); }
+            (_, Method::Sci) => pytorch_fixture().save(&path).unwrap(),
+            (..) => plus_plus_fixture().save(&path).unwrap(),
         }
         let mut bytes = std::fs::read(&path).unwrap();
         if let Some(cut) = cut {
@@ -496,7 +711,11 @@ proptest! {
             bytes[index.index(reach)] = value;
         }
         std::fs::write(&path, bytes).unwrap();
-        if let Err(error) = SciCascadeConfig::new().load(&path, &cpu()) {
+        let loaded = match method {
+            Method::Sci => SciCascadeConfig::new().load(&path, &cpu()).map(drop),
+            _ => SciPlusPlusCascadeConfig::new().load(&path, &cpu()).map(drop),
+        };
+        for error in [loaded, Enhancer::from_file(&path, &cpu()).map(drop)].into_iter().filter_map(Result::err) {
             prop_assert!(error.to_string().contains(name));
             prop_assert!(!error.to_string().contains('\n'));
         }

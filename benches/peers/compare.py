@@ -117,7 +117,48 @@ def networks():
                 stage = image + self.calibrator((image / light).clamp(0, 1))
             return total
 
-    return Enhance, Cascade, loss
+    class Residual(nn.Module):
+        """The networks of SCI++, with so many convolutions in each block."""
+
+        def __init__(self, blocks, channels, convs):
+            super().__init__()
+            self.first, self.last = (nn.Conv2d(*pair, 3, padding=1)
+                                     for pair in ((3, channels), (channels, 3)))
+            self.blocks = nn.ModuleList(
+                nn.Sequential(*[layer for _ in range(convs) for layer in
+                                (nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())])
+                for _ in range(blocks))
+
+        def forward(self, image):
+            features = F.relu(self.first(image))
+            for block in self.blocks:
+                features = features + block(features)
+            return self.last(features)
+
+    class PlusPlus(nn.Module):
+        """SCI++: the loss of the estimator's steps or of the calibrator's."""
+
+        def __init__(self, trains):
+            super().__init__()
+            self.estimator = Residual(1, 3, 1)
+            self.increment, self.calibrator = Residual(3, 16, 1), Residual(3, 16, 2)
+            self.trains = trains
+            if trains == "calibrator":
+                self.estimator.requires_grad_(False)
+
+        def forward(self, image):
+            light = (torch.sigmoid(self.estimator(image)) + image).clamp(1e-4, 1)
+            if self.trains == "estimator":
+                return loss(image, light)
+            first, total = light, 0
+            for _ in range(2):
+                reflectance = (image / light).clamp(0, 1)
+                calibration = reflectance + self.calibrator(reflectance)
+                light = light + calibration + self.increment(calibration)
+                total = total + (first - light).abs().mean() + 0.1 * loss(image, light)
+            return total
+
+    return Enhance, Cascade, PlusPlus, loss
 
 
 def zero_dce():
@@ -251,19 +292,22 @@ def peer_train(kind, threads):
     import torch
 
     torch.set_num_threads(threads)
-    _, cascade, loss = networks()
+    _, cascade, plus_plus, loss = networks()
     if kind == "loss":
         pair = [torch.rand(1, 3, 400, 600, requires_grad=True) for _ in range(2)]
         return {"ms": median_ms(lambda: loss(*pair).backward(), 8)}
-    model = cascade()
-    forward = torch.compile(model) if kind == "compile" else model
-    adam = torch.optim.Adam(model.parameters(), lr=3e-4, weight_decay=3e-4)
+    compiled, _, trains = kind.partition("-")
+    model = plus_plus(trains) if trains else cascade()
+    forward = torch.compile(model) if compiled == "compile" else model
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    adam = torch.optim.Adam(parameters, lr=3e-4, weight_decay=3e-4)
     image = torch.rand(1, 3, 400, 600) * 0.3
 
     def step():
         adam.zero_grad()
         forward(image).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
+        if not trains:
+            torch.nn.utils.clip_grad_norm_(parameters, 5)
         adam.step()
 
     milliseconds = median_ms(step, 6)
@@ -425,6 +469,11 @@ def train_tables(threads):
     eager = peer("train", "eager", threads)
     compiled = peer("train", "compile", threads)
     step_memory = our_memory("train_step", "train_step/cpu/600x400", threads)
+    turns = {}
+    for trains in ("estimator", "calibrator"):
+        bench = ("train_step", f"train_step/cpu/scipp-{trains}/600x400", threads)
+        peers = [peer("train", f"{kind}-{trains}", threads) for kind in ("eager", "compile")]
+        turns[trains] = ours(*bench), our_memory(*bench), *peers
     loss = ours("loss", "loss/cpu/600x400", threads)
     peer_loss = peer("train", "loss", threads)["ms"]
     conv = [ours("conv3x3", f"conv3x3/cpu/{part}", threads) for part in ("forward", "forward_backward")]
@@ -444,6 +493,11 @@ def train_tables(threads):
         f"| this crate, the same on one thread | {step_single:.0f} ms | |",
         f"| PyTorch eager | {eager['ms']:.0f} ms | {eager['mb']:.0f} MB |",
         f"| torch.compile | {compiled['ms']:.0f} ms | {compiled['mb']:.0f} MB |",
+        *[row for trains, (own, memory, eager, compiled) in turns.items() for row in (
+            f"| **this crate, a step of SCI++ that trains the {trains}** | {own:.0f} ms | {memory:.0f} MB |",
+            f"| PyTorch eager | {eager['ms']:.0f} ms | {eager['mb']:.0f} MB |",
+            f"| torch.compile | {compiled['ms']:.0f} ms | {compiled['mb']:.0f} MB |",
+        )],
         f"| **this crate, one stage's loss, forward and backward** | {loss:.1f} ms | |",
         f"| PyTorch eager | {peer_loss:.0f} ms | |",
         f"| this crate, 3×3 convolution 16 → 16, forward | {conv[0]:.1f} ms | |",

@@ -13,7 +13,7 @@ pub mod training;
 
 use indicatif::{ProgressState, ProgressStyle};
 use sci_burn::burn::tensor::Device;
-use sci_burn::model::{IlluminationEstimator, IlluminationEstimatorConfig};
+use sci_burn::model::IlluminationEstimator;
 use sci_burn::photo::{Photo, ReadOptions, is_photo, open_photo_with};
 use sci_burn::{Color, Denoise, Enhancer, Error, Exposure, Preset, open_device};
 use std::any::Any;
@@ -272,10 +272,10 @@ impl LookOptions {
 #[derive(clap::Args)]
 pub struct NetworkOptions {
     /// Preset weights, those that the authors released: published-easy, published-medium or
-    /// published-difficult, for increasingly dark photographs.
+    /// published-difficult, for increasingly dark photographs, or published-plus-plus, those of SCI++.
     #[arg(short, long, default_value_t)]
     preset: Preset,
-    /// A weight file instead of a preset: .pt, .safetensors or .bpk.
+    /// A weight file instead of a preset, of SCI or SCI++: .pt, .safetensors or .bpk.
     #[arg(short, long, conflicts_with = "preset")]
     weights: Option<PathBuf>,
     /// The device to compute on: cpu, ndarray, wgpu, vulkan, metal, cuda or rocm.
@@ -290,7 +290,7 @@ impl NetworkOptions {
         let estimator = match &self.weights {
             Some(weights) => {
                 regular(weights)?;
-                IlluminationEstimatorConfig::new().load(weights, &device)?
+                IlluminationEstimator::from_file(weights, &device)?
             }
             None => self.preset.estimator(&device),
         };

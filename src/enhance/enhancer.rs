@@ -7,7 +7,7 @@ use super::steady::FrameExposure;
 use super::tone::Tone;
 use super::view::{Frame, FrameMut};
 use crate::error::{Error, Result};
-use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig};
+use crate::model::IlluminationEstimator;
 use crate::ops::functions::{enhance_pixels, enhance_planes, has_kernel, sample_pixels, takes};
 use crate::ops::pixel::EnhancePixel;
 use crate::ops::tiles::{Tile, tile_pixels, tiles};
@@ -92,15 +92,15 @@ impl Enhancer {
         }
     }
 
-    /// An enhancer with weights from a file: those of an estimator with the published configuration,
-    /// or of a whole cascade.
+    /// An enhancer with weights from a file, of SCI or SCI++: those of an estimator with the published
+    /// configuration, or of a whole cascade.
     ///
     /// # Errors
     ///
     /// As [`SciCascadeConfig::load`](crate::model::SciCascadeConfig::load).
     pub fn from_file(weights: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let device = device.clone().without_autodiff();
-        let estimator = IlluminationEstimatorConfig::new().load(weights, &device)?;
+        let estimator = IlluminationEstimator::from_file(weights, &device)?;
         Ok(Self::new(estimator, &device))
     }
 
@@ -570,6 +570,7 @@ fn plane_rows([height, width]: [usize; 2], y: usize) -> [Range<usize>; 3] {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
+    use crate::model::IlluminationEstimatorConfig;
     use proptest::prelude::*;
 
     fn enhancer() -> Enhancer {

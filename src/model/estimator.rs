@@ -1,6 +1,7 @@
-use super::layers::{BatchNorm, Conv3x3, Initializer};
+use super::Method;
+use super::layers::{BatchNorm, Conv3x3, Initializer, residual_block};
 use super::limits::{MAX_BLOCKS, MAX_CHANNELS, check_count};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
 use burn::module::Module;
@@ -11,12 +12,16 @@ use burn::tensor::{Device, Tensor};
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct IlluminationEstimatorConfig {
-    /// How often the residual block is applied, with the same weights each time. 1 to 16.
+    /// The number of residual blocks. 1 to 16.
     #[config(default = 1)]
     pub blocks: usize,
     /// Channels of the features. 1 to 64.
     #[config(default = 3)]
     pub channels: usize,
+    /// The form of the residual blocks: in [`Method::Sci`] they share one set of weights, with batch
+    /// normalization; in [`Method::SciPlusPlus`] each has its own, without.
+    #[config(default = "Method::Sci")]
+    pub method: Method,
 }
 
 impl IlluminationEstimatorConfig {
@@ -46,36 +51,57 @@ impl IlluminationEstimatorConfig {
         check_count("channels", self.channels, MAX_CHANNELS)
     }
 
+    /// [`check`](Self::check), and refuses the estimator of the other method.
+    pub(super) fn check_of(&self, method: Method) -> Result<()> {
+        if self.method != method {
+            let [is, must] = [self.method, method].map(Method::name);
+            let reason = format!("is {is}, must be {must} in this cascade");
+            return Err(Error::setting("method", reason));
+        }
+        self.check()
+    }
+
     /// The module of a configuration that has been checked.
     pub(super) fn init_with(&self, initializer: &mut Initializer) -> IlluminationEstimator {
+        let (channels, blocks) = (self.channels, self.blocks);
         // The order of the fields is the order in which their weights are drawn.
-        IlluminationEstimator {
-            input_conv: initializer.conv([3, self.channels]),
-            block_conv: initializer.conv([self.channels; 2]),
-            block_norm: initializer.norm(self.channels),
-            output_conv: initializer.conv([self.channels, 3]),
-            blocks: self.blocks,
+        match self.method {
+            Method::Sci => IlluminationEstimator {
+                input_conv: initializer.conv([3, channels]),
+                block_convs: vec![initializer.conv([channels; 2])],
+                block_norm: Some(initializer.norm(channels)),
+                output_conv: initializer.conv([channels, 3]),
+                blocks,
+            },
+            Method::SciPlusPlus => IlluminationEstimator {
+                input_conv: initializer.uniform_conv([3, channels]),
+                block_convs: initializer.uniform_convs(blocks, channels),
+                block_norm: None,
+                output_conv: initializer.uniform_conv([channels, 3]),
+                blocks,
+            },
         }
     }
 }
 
-/// Estimates the illumination of an image: the network `H` of the paper's section 3.1, the only one
-/// that is needed after training.
+/// Estimates the illumination of an image: the network `H` of section 3.1 of the first paper, `Hₐ` of the
+/// second, and the only one that is needed after training.
 ///
-/// With the published configuration it has 258 trainable parameters and sees 7×7 pixels, so a tile
-/// with a border of three pixels is computed exactly.
+/// With the published configuration it has 258 trainable parameters, in SCI++ 252, and sees 7×7 pixels,
+/// so a tile with a border of three pixels is computed exactly.
 #[doc(alias = "EnhanceNetwork")]
+#[doc(alias = "EnhanceNetwork_Ha")]
 #[derive(Module, Debug)]
 pub struct IlluminationEstimator {
     /// From the image to the features.
     pub input_conv: Conv3x3,
-    /// The residual block's convolution.
-    pub block_conv: Conv3x3,
-    /// The residual block's normalization.
-    pub block_norm: BatchNorm,
+    /// The residual blocks' convolutions: in SCI the one that they share, in SCI++ one for each block.
+    pub block_convs: Vec<Conv3x3>,
+    /// The residual blocks' normalization, which only SCI has.
+    pub block_norm: Option<BatchNorm>,
     /// From the features to the illumination.
     pub output_conv: Conv3x3,
-    /// How often the residual block is applied.
+    /// The number of residual blocks.
     pub blocks: usize,
 }
 
@@ -86,7 +112,15 @@ impl IlluminationEstimator {
     /// The configuration that gives an estimator of this shape.
     pub fn config(&self) -> IlluminationEstimatorConfig {
         let [channels, ..] = self.input_conv.weight.dims();
-        IlluminationEstimatorConfig { blocks: self.blocks, channels }
+        IlluminationEstimatorConfig { blocks: self.blocks, channels, method: self.method() }
+    }
+
+    /// The method that the estimator belongs to.
+    pub fn method(&self) -> Method {
+        match self.block_norm {
+            Some(_) => Method::Sci,
+            None => Method::SciPlusPlus,
+        }
     }
 
     /// The illumination of `image`.
@@ -98,33 +132,46 @@ impl IlluminationEstimator {
     /// # Panics
     /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        let mut features = relu(self.input_conv.forward(image.clone()));
-        for _ in 0..self.blocks {
-            let block = self.block_conv.forward(features.clone());
-            features = self.block_norm.forward_relu(block, Some(features));
-        }
+        let features = relu(self.input_conv.forward(image.clone()));
+        let features = self.block_convs().fold(features, |features, conv| match &self.block_norm {
+            Some(norm) => norm.forward_relu(conv.forward(features.clone()), Some(features)),
+            None => residual_block(features, conv),
+        });
         let residual = sigmoid(self.output_conv.forward(features));
         (residual + image).clamp(Self::MIN_ILLUMINATION, 1.0)
     }
 
-    /// The weights for inference, with the block's normalization folded into its convolution.
+    /// The convolution of every block, in the order in which they are applied.
+    fn block_convs(&self) -> impl Iterator<Item = &Conv3x3> {
+        self.block_convs.iter().cycle().take(self.blocks)
+    }
+
+    /// The weights for inference, with the blocks' normalization folded into their convolutions.
     ///
     /// # Panics
     /// If they cannot be read from the device.
     pub(crate) fn folded(&self) -> FoldedEstimator {
-        let mut block = weights(&self.block_conv);
-        let norm = &self.block_norm;
-        let [scale, shift] = [&norm.weight, &norm.bias].map(|param| host(param.val()));
-        let mean = host(norm.running_mean.value_sync());
-        let variance = host(norm.running_var.value_sync());
-        let kernel_size = block.weight.len() / block.bias.len();
-        for (channel, kernel) in block.weight.chunks_mut(kernel_size).enumerate() {
-            let factor = scale[channel] / (variance[channel] + BatchNorm::EPSILON as f32).sqrt();
-            kernel.iter_mut().for_each(|weight| *weight *= factor);
-            block.bias[channel] = (block.bias[channel] - mean[channel]) * factor + shift[channel];
+        let mut convs: Vec<_> = self.block_convs.iter().map(weights).collect();
+        if let Some(norm) = &self.block_norm {
+            convs.iter_mut().for_each(|conv| fold(norm, conv));
         }
+        let blocks = convs.iter().cycle().take(self.blocks).cloned();
         let [input, output] = [&self.input_conv, &self.output_conv].map(weights);
-        FoldedEstimator::new([input, block, output], self.blocks)
+        FoldedEstimator::new([input].into_iter().chain(blocks).chain([output]).collect())
+    }
+}
+
+/// Changes a convolution's weights to give what the normalization, with its running statistics, would make
+/// of the convolution's result.
+fn fold(norm: &BatchNorm, conv: &mut Weights) {
+    let [scale, shift] = [&norm.weight, &norm.bias].map(|param| host(param.val()));
+    let mean = host(norm.running_mean.value_sync());
+    let variance = host(norm.running_var.value_sync());
+    let kernel_size = conv.weight.len() / conv.bias.len();
+    for (channel, kernel) in conv.weight.chunks_mut(kernel_size).enumerate() {
+        let factor = scale[channel] / (variance[channel] + BatchNorm::EPSILON as f32).sqrt();
+        kernel.iter_mut().for_each(|weight| *weight *= factor);
+        conv.bias[channel] = (conv.bias[channel] - mean[channel]) * factor + shift[channel];
     }
 }
 
@@ -147,6 +194,19 @@ mod tests {
         // Burn counts the running statistics too: a mean and a variance for each of 3 channels.
         assert_eq!(estimator.num_params(), 258 + 6);
         assert_eq!(estimator.config(), IlluminationEstimatorConfig::new());
+    }
+
+    #[test]
+    fn has_252_parameters_in_sci_plus_plus_and_blocks_of_their_own() {
+        let config = IlluminationEstimatorConfig::new().with_method(Method::SciPlusPlus);
+        let estimator = config.init(&Device::flex()).unwrap();
+        assert_eq!(estimator.num_params(), 252);
+        let larger = config.with_blocks(3).with_channels(4);
+        let estimator = larger.init(&Device::flex()).unwrap();
+        let [first, second, _] = &*estimator.block_convs else { panic!("three blocks") };
+        let values = |conv: &Conv3x3| host(conv.weight.val());
+        assert_ne!(values(first), values(second));
+        assert_eq!(estimator.config(), larger);
     }
 
     #[test]

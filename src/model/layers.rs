@@ -1,5 +1,5 @@
-//! The two layers of both networks: Burn's convolution and batch normalization, reduced to what SCI
-//! uses, with the published initialization and PyTorch's running statistics.
+//! The layers of the networks: Burn's convolution and batch normalization, reduced to what the papers
+//! use, with the published initializations and PyTorch's running statistics.
 
 use crate::ops::functions::{conv3x3, norm_relu};
 use burn::module::{Flag, Module, Param, RunningState};
@@ -19,7 +19,7 @@ pub(super) struct Initializer<'a> {
 }
 
 impl<'a> Initializer<'a> {
-    /// The standard deviation of every random value (`weights_init` in the authors' code).
+    /// The standard deviation of every random value of SCI (`weights_init` in the authors' code).
     const DEVIATION: f32 = 0.02;
 
     pub(super) fn new(seed: u64, device: &'a Device) -> Self {
@@ -46,9 +46,36 @@ impl<'a> Initializer<'a> {
         }
     }
 
+    /// A convolution with weights and biases from the uniform distribution in ±1/√(9 · inputs):
+    /// PyTorch's default, which SCI++ keeps.
+    pub(super) fn uniform_conv(&mut self, [input, output]: [usize; 2]) -> Conv3x3 {
+        let bound = 1.0 / (9.0 * input as f32).sqrt();
+        Conv3x3 {
+            weight: self.uniform(bound, [output, input, 3, 3]),
+            bias: self.uniform(bound, [output]),
+        }
+    }
+
+    /// As many convolutions of [`uniform_conv`](Self::uniform_conv), from `channels` to `channels`.
+    pub(super) fn uniform_convs(&mut self, count: usize, channels: usize) -> Vec<Conv3x3> {
+        (0..count).map(|_| self.uniform_conv([channels; 2])).collect()
+    }
+
     fn normal<const D: usize>(&mut self, mean: f32, shape: [usize; D]) -> Param<Tensor<D>> {
-        let mut draw = || mean + Self::DEVIATION * self.random.sample::<f32, _>(StandardNormal);
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
+        self.draw(shape, |random| mean + Self::DEVIATION * random.sample::<f32, _>(StandardNormal))
+    }
+
+    fn uniform<const D: usize>(&mut self, bound: f32, shape: [usize; D]) -> Param<Tensor<D>> {
+        self.draw(shape, |random| random.random_range(-bound..bound))
+    }
+
+    fn draw<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        mut value: impl FnMut(&mut ChaCha8Rng) -> f32,
+    ) -> Param<Tensor<D>> {
+        let values: Vec<f32> =
+            (0..shape.iter().product()).map(|_| value(&mut self.random)).collect();
         Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
     }
 }
@@ -74,6 +101,11 @@ impl Conv3x3 {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         conv3x3(input, self.weight.val(), self.bias.val())
     }
+}
+
+/// A residual block of SCI++: the features, plus the ReLU of their convolution.
+pub(super) fn residual_block(features: Tensor<4>, conv: &Conv3x3) -> Tensor<4> {
+    features.clone() + relu(conv.forward(features))
 }
 
 /// Batch normalization over `[batch, channels, height, width]` with epsilon 1e-5 and momentum 0.1, and

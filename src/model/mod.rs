@@ -1,14 +1,34 @@
-//! The networks of the paper's figure 2, their cascade, and their configurations.
+//! The networks of both papers, their cascades, and their configurations.
+//!
+//! Both have the [`IlluminationEstimator`], which is all that enhancing needs, and a [`Method`] says in
+//! which form. Around it, for training, each has a cascade of its own:
+//!
+//! | | SCI (CVPR 2022) | SCI++ (TPAMI 2025) |
+//! |---|---|---|
+//! | estimator's blocks | one set of weights, applied several times; batch normalization | weights of their own; no normalization |
+//! | cascade | [`SciCascade`]: every stage estimates anew, from an input that the calibrator has changed | [`SciPlusPlusCascade`]: the first stage estimates, the later ones add to its illumination |
+//! | calibrator | [`SelfCalibrator`], batch normalization, `r − sigmoid(…)` | [`SciPlusPlusCalibrator`], no normalization, `r + …` |
+//! | a third network | | [`IlluminationIncrement`], what a stage adds |
+//! | initial weights | N(0, 0.02) | PyTorch's default for convolutions |
 
-mod calibrator;
 mod cascade;
 mod estimator;
 mod layers;
 mod limits;
+mod method;
+mod plus_plus;
 mod retinex;
+mod sci;
 
-pub use calibrator::{SelfCalibrator, SelfCalibratorConfig};
-pub use cascade::{Estimate, SciCascade, SciCascadeConfig, Stage};
+pub use cascade::{Cascade, CascadeConfig};
 pub use estimator::{IlluminationEstimator, IlluminationEstimatorConfig};
 pub use layers::{BatchNorm, Conv3x3};
+pub use method::Method;
+pub use plus_plus::{
+    IlluminationIncrement, IlluminationIncrementConfig, SciPlusPlusCalibrator,
+    SciPlusPlusCalibratorConfig, SciPlusPlusCascade, SciPlusPlusCascadeConfig, SciPlusPlusStage,
+};
 pub use retinex::reflectance;
+pub use sci::{
+    Estimate, SciCascade, SciCascadeConfig, SelfCalibrator, SelfCalibratorConfig, Stage,
+};

@@ -51,20 +51,18 @@ pub(crate) enum Operation {
 }
 
 /// An illumination estimator's weights for inference, with the batch normalization of the residual
-/// block folded into its convolution.
+/// blocks, where there is one, folded into their convolutions.
 #[derive(Debug)]
 pub(crate) struct FoldedEstimator {
-    /// The convolutions from the image to the features, of the residual block, and from the features
-    /// to the illumination.
-    pub(crate) layers: [Weights; 3],
-    /// How often the residual block is applied.
-    pub(crate) blocks: usize,
+    /// The convolutions in the order in which they are applied: from the image to the features, one for
+    /// each residual block, and from the features to the illumination.
+    pub(crate) layers: Vec<Weights>,
     /// The same weights as a backend's kernels want them.
     arranged: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// The weights of a 3×3 convolution, `[outputs, inputs, 3, 3]`, and its biases, `[outputs]`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Weights {
     pub(crate) weight: Vec<f32>,
     pub(crate) bias: Vec<f32>,
@@ -73,23 +71,27 @@ pub(crate) struct Weights {
 impl FoldedEstimator {
     /// # Panics
     /// If the numbers of weights do not fit an image of three channels and each other.
-    pub(crate) fn new(layers: [Weights; 3], blocks: usize) -> Self {
-        let estimator = Self { layers, blocks, arranged: OnceLock::new() };
+    pub(crate) fn new(layers: Vec<Weights>) -> Self {
+        let estimator = Self { layers, arranged: OnceLock::new() };
         // Kernels rely on it.
         assert!(
             estimator.is_consistent(),
-            "the weights of an estimator with {} blocks do not fit together",
-            estimator.blocks,
+            "the weights of an estimator with {} layers do not fit together",
+            estimator.layers.len(),
         );
         estimator
     }
 
     fn is_consistent(&self) -> bool {
-        let channels = self.layers[0].bias.len();
-        let shapes = [[channels, 3], [channels, channels], [3, channels]];
-        self.layers.iter().zip(shapes).all(|(layer, [outputs, inputs])| {
-            layer.weight.len() == outputs * inputs * 9 && layer.bias.len() == outputs
-        })
+        let [first, .., last] = &*self.layers else { return false };
+        // A layer takes what the one before it gives.
+        let inputs = [3].into_iter().chain(self.layers.iter().map(|layer| layer.bias.len()));
+        let fit = inputs
+            .zip(&self.layers)
+            .all(|(inputs, layer)| layer.weight.len() == layer.bias.len() * inputs * 9);
+        let blocks = &self.layers[..self.layers.len() - 1];
+        let residual = blocks.iter().all(|layer| layer.bias.len() == first.bias.len());
+        fit && residual && last.bias.len() == 3
     }
 
     /// The weights as a backend's kernels want them, which are arranged at the first call.

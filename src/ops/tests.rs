@@ -346,15 +346,15 @@ fn zeros(outputs: usize, inputs: usize) -> Weights {
 }
 
 #[test]
-#[should_panic(expected = "the weights of an estimator with 2 blocks do not fit together")]
+#[should_panic(expected = "the weights of an estimator with 4 layers do not fit together")]
 fn an_estimator_whose_layers_do_not_fit_panics() {
-    FoldedEstimator::new([zeros(4, 3), zeros(4, 3), zeros(3, 4)], 2);
+    FoldedEstimator::new(vec![zeros(4, 3), zeros(4, 4), zeros(4, 3), zeros(3, 4)]);
 }
 
 #[test]
 #[should_panic(expected = "35 samples are too few for 4×3 pixels")]
 fn an_image_with_too_few_samples_panics() {
-    let estimator = FoldedEstimator::new([zeros(4, 3), zeros(4, 4), zeros(3, 4)], 1);
+    let estimator = FoldedEstimator::new(vec![zeros(4, 3), zeros(4, 4), zeros(3, 4)]);
     let source = Samples { samples: &[0; 35][..], stride: 12 };
     let target = Samples { samples: &mut [0; 36][..], stride: 12 };
     let routing = Tensor::zeros([1], &Device::flex());

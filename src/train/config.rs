@@ -1,14 +1,16 @@
+use super::alternation::AlternationConfig;
 use super::data::{Darken, SamplingConfig};
 use super::optimizer::OptimizerConfig;
 use crate::error::{Cause, Error, Result};
 use crate::loss::SciLossConfig;
-use crate::model::SciCascadeConfig;
+use crate::model::{CascadeConfig, Method};
 use burn::config::Config;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Configuration of [`train`](crate::train::train()). The defaults are the published ones.
+/// Configuration of [`train`](crate::train::train()). The defaults are the published ones of SCI;
+/// [`with_method`](Self::with_method) gives those of SCI++.
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TrainingConfig {
@@ -16,15 +18,18 @@ pub struct TrainingConfig {
     pub data: PathBuf,
     /// The folder of validation photographs. By default, up to 16 of `data` are used.
     pub validation: Option<PathBuf>,
-    /// The model.
-    #[config(default = "SciCascadeConfig::new()")]
-    pub model: SciCascadeConfig,
-    /// The loss.
+    /// The model, and with it the method.
+    #[config(default = "CascadeConfig::new(Method::Sci)")]
+    pub model: CascadeConfig,
+    /// The loss, in SCI++ that of the estimator.
     #[config(default = "SciLossConfig::new()")]
     pub loss: SciLossConfig,
     /// The optimizer.
     #[config(default = "OptimizerConfig::new()")]
     pub optimizer: OptimizerConfig,
+    /// How SCI++ trains estimator and calibrator in turn. Only for SCI++.
+    #[config(default = "AlternationConfig::new()")]
+    pub alternation: AlternationConfig,
     /// What is used of each photograph.
     #[config(default = "SamplingConfig::new()")]
     pub sampling: SamplingConfig,
@@ -46,6 +51,21 @@ pub struct TrainingConfig {
 }
 
 impl TrainingConfig {
+    /// The same configuration for a method: with its published model, and without a limit to the gradient
+    /// in SCI++. Everything else that is published is the same in both.
+    pub fn with_method(self, method: Method) -> Self {
+        let max_gradient_norm = match method {
+            Method::Sci => OptimizerConfig::new().max_gradient_norm,
+            Method::SciPlusPlus => None,
+        };
+        Self {
+            model: CascadeConfig::new(method),
+            optimizer: self.optimizer.with_max_gradient_norm(max_gradient_norm),
+            alternation: AlternationConfig::new(),
+            ..self
+        }
+    }
+
     /// Reads a configuration from a JSON file, such as a run's `config.json`. Settings that the file
     /// does not have get their defaults.
     ///
@@ -64,7 +84,10 @@ impl TrainingConfig {
         if !given.is_object() {
             return Err("it is not an object with settings".into());
         }
-        let mut settings = to_value(&Self::new(PathBuf::new()));
+        let method = given.pointer("/model/method").map(Method::deserialize).transpose();
+        let method = method.map_err(|error| format!("setting `model.method`: {error}"))?;
+        let defaults = Self::new(PathBuf::new()).with_method(method.unwrap_or_default());
+        let mut settings = to_value(&defaults);
         if given.pointer("/sampling/darken").is_some_and(Value::is_object) {
             settings["sampling"]["darken"] = to_value(&Darken::new([0.0; 2]));
         }
@@ -98,8 +121,22 @@ impl TrainingConfig {
         }
         self.sampling.check().map_err(|error| error.in_section("sampling"))?;
         self.optimizer.check().map_err(|error| error.in_section("optimizer"))?;
-        self.loss.init().map_err(|error| error.in_section("loss"))?;
+        let loss = self.loss.init().map_err(|error| error.in_section("loss"))?;
         self.model.check().map_err(|error| error.in_section("model"))?;
+        self.alternation.init(loss).map_err(|error| error.in_section("alternation"))?;
+        match &self.model {
+            CascadeConfig::Sci(_) if self.alternation != AlternationConfig::new() => {
+                return refused("alternation", "is for SCI++ only, must be left out for SCI");
+            }
+            CascadeConfig::SciPlusPlus(model)
+                if model.stages < 2 && !self.alternation.estimator_only =>
+            {
+                let reason = "is 1, must be at least 2 (or `alternation.estimator_only` true), \
+                              since the first stage has no calibrator";
+                return refused("model.stages", reason);
+            }
+            _ => {}
+        }
         match self.sampling.crop {
             None if self.batch_size > 1 => {
                 let reason = "above 1 needs `sampling.crop`, since photographs differ in size";
@@ -160,6 +197,10 @@ fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String>
                 overlay(setting, value, &name)?;
             }
         }
+        // The method decides how the model is read, and then serde does not name the setting.
+        (Value::Number(_), given @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => {
+            return Err(format!("setting `{name}`: is {given}, must be a number"));
+        }
         (setting, given) => *setting = given,
     }
     Ok(())
@@ -182,6 +223,8 @@ fn join(name: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::model::{SciCascadeConfig, SciPlusPlusCascadeConfig};
 
     fn config() -> TrainingConfig {
         let sampling = SamplingConfig::new()
@@ -209,6 +252,21 @@ mod tests {
     }
 
     #[test]
+    fn each_method_has_its_own_defaults() {
+        let parsed = TrainingConfig::parse(r#"{"data": "photos", "model": {"method": "sci++"}}"#);
+        let plus_plus = TrainingConfig::new("photos".into()).with_method(Method::SciPlusPlus);
+        assert_eq!(parsed.unwrap(), plus_plus);
+        assert_eq!(plus_plus.optimizer.max_gradient_norm, None);
+        assert_eq!(plus_plus.model, SciPlusPlusCascadeConfig::new().into());
+        let text = serde_json::to_string(&plus_plus).unwrap();
+        assert_eq!(TrainingConfig::parse(&text).unwrap(), plus_plus);
+        let back = plus_plus.with_method(Method::Sci);
+        assert_eq!(back, TrainingConfig::new("photos".into()));
+        let parsed = TrainingConfig::parse(r#"{"data": "photos", "model": {"stages": 4}}"#);
+        assert_eq!(parsed.unwrap().model, SciCascadeConfig::new().with_stages(4).into());
+    }
+
+    #[test]
     fn settings_that_do_not_exist_are_named() {
         let refused = |text| TrainingConfig::parse(text).unwrap_err().to_string();
         let message = refused(r#"{"data": "photos", "loss": {"fidelity": 2}}"#);
@@ -217,6 +275,12 @@ mod tests {
         assert_eq!(message, "no setting `sampling.darken.iso`");
         let message = refused(r#"{"optimizer": {"learning_rate": "fast"}}"#);
         assert!(message.starts_with("setting `optimizer.learning_rate`"), "{message}");
+        let message = refused(r#"{"model": {"stages": "many"}}"#);
+        assert_eq!(message, "setting `model.stages`: is \"many\", must be a number");
+        let message = refused(r#"{"model": {"method": "sci", "increment": {}}}"#);
+        assert_eq!(message, "no setting `model.increment`");
+        let message = refused(r#"{"model": {"method": "sci+"}}"#);
+        assert!(message.starts_with("setting `model.method`"), "{message}");
         assert!(refused("[1]").contains("not an object"));
         assert!(!refused("{").contains('\n'));
     }
@@ -249,7 +313,21 @@ mod tests {
             (config().with_sampling(darken), "sampling.darken.stops"),
             (config().with_optimizer(rate), "optimizer.learning_rate"),
             (config().with_loss(weight), "loss.fidelity_weight"),
-            (config().with_model(SciCascadeConfig::new().with_stages(0)), "model.stages"),
+            (config().with_model(SciCascadeConfig::new().with_stages(0).into()), "model.stages"),
+            (
+                config().with_model(SciPlusPlusCascadeConfig::new().with_stages(1).into()),
+                "model.stages",
+            ),
+            (
+                config().with_alternation(AlternationConfig::new().with_estimator_only(true)),
+                "alternation",
+            ),
+            (
+                config()
+                    .with_method(Method::SciPlusPlus)
+                    .with_alternation(AlternationConfig::new().with_cycle(0)),
+                "alternation.cycle",
+            ),
             (config().with_stop_at_luminance(Some(1.5)), "stop_at_luminance"),
             (config().with_seed(u64::MAX), "seed"),
         ] {

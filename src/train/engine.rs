@@ -1,3 +1,4 @@
+use super::alternation::Alternation;
 use super::config::TrainingConfig;
 use super::data::{Held, PhotoLoader, PhotoSet, SamplingConfig, loading_error};
 use super::events::{Events, Monitor, TrainingEvent};
@@ -7,9 +8,13 @@ use super::metrics::{EpochMetrics, PhotoMetrics, StepValues, column};
 use super::recorder::{EndAfterEpoch, KeepBest, Recorder};
 use super::renderer::Renderer;
 use super::run_folder::{Run, RunFolder, SharedHistory, locked};
-use super::step::Training;
+use super::step::{Trainable, Training};
 use crate::error::{Error, Result};
-use crate::model::SciCascade;
+use crate::loss::SciLoss;
+use crate::model::{
+    Cascade, CascadeConfig, Method, SciCascade, SciCascadeConfig, SciPlusPlusCascade,
+    SciPlusPlusCascadeConfig,
+};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::tensor::Device;
@@ -30,7 +35,7 @@ pub struct Trained {
     ///
     /// If the training was interrupted, this is the model of the last epoch that was completed, from
     /// which a resumed run continues; before the first one, the initial model.
-    pub cascade: SciCascade,
+    pub cascade: Cascade,
     /// What was measured in the epoch that the model is from. `None` if no epoch was completed, or if
     /// the metrics of that epoch were lost.
     pub metrics: Option<EpochMetrics>,
@@ -39,7 +44,7 @@ pub struct Trained {
     pub interrupted: bool,
 }
 
-/// Trains a model, on Burn's [`SupervisedTraining`].
+/// Trains the model of either method, on Burn's [`SupervisedTraining`].
 ///
 /// The run's folder gets the configuration (`config.json`), a table of the epochs (`metrics.csv`),
 /// checkpoints, and in the end the model (`model.safetensors`, `model.bpk`) and the part of it that
@@ -81,6 +86,63 @@ pub fn train(
     monitor: &Monitor,
 ) -> Result<Trained> {
     config.check()?;
+    match &config.model {
+        CascadeConfig::Sci(model) => train_model(model, config, run, devices, monitor),
+        CascadeConfig::SciPlusPlus(model) => train_model(model, config, run, devices, monitor),
+    }
+}
+
+/// The configuration of a cascade that can be trained.
+trait Model {
+    type Network: Trainable + Into<Cascade>;
+
+    fn init_with_seed(&self, seed: u64, device: &Device) -> Result<Self::Network>;
+
+    fn loss(&self, config: &TrainingConfig) -> Result<<Self::Network as Trainable>::Loss>;
+
+    /// Whether a step of the training, counted from 1, is made.
+    fn makes(loss: &<Self::Network as Trainable>::Loss, iteration: usize) -> bool;
+}
+
+impl Model for SciCascadeConfig {
+    type Network = SciCascade;
+
+    fn init_with_seed(&self, seed: u64, device: &Device) -> Result<SciCascade> {
+        self.init_with_seed(seed, device)
+    }
+
+    fn loss(&self, config: &TrainingConfig) -> Result<SciLoss> {
+        config.loss.init()
+    }
+
+    fn makes(_: &SciLoss, _: usize) -> bool {
+        true
+    }
+}
+
+impl Model for SciPlusPlusCascadeConfig {
+    type Network = SciPlusPlusCascade;
+
+    fn init_with_seed(&self, seed: u64, device: &Device) -> Result<SciPlusPlusCascade> {
+        self.init_with_seed(seed, device)
+    }
+
+    fn loss(&self, config: &TrainingConfig) -> Result<Alternation> {
+        config.alternation.init(config.loss.init()?)
+    }
+
+    fn makes(loss: &Alternation, iteration: usize) -> bool {
+        loss.makes(iteration)
+    }
+}
+
+fn train_model<M: Model>(
+    model: &M,
+    config: &TrainingConfig,
+    run: &Run,
+    devices: ExecutionStrategy,
+    monitor: &Monitor,
+) -> Result<Trained> {
     run.check(config)?;
     let synchronized = matches!(devices, ExecutionStrategy::DistributedDataParallel { .. });
     let halt = Halt::default().after_epoch(synchronized);
@@ -96,11 +158,12 @@ pub fn train(
         let reason = format!("only {} photographs for {replicas} devices", data.training.len());
         return Err(Error::read(&config.data, reason));
     }
-    let cascade = config.model.init_with_seed(config.seed, &device)?;
+    let cascade = model.init_with_seed(config.seed, &device)?;
     let initial = cascade.clone();
     // Where one device optimizes for several, Burn hands it the sum of their gradients.
     let summed = if matches!(devices, ExecutionStrategy::MultiDevice(..)) { replicas } else { 1 };
-    let learner = config.optimizer.learner_for(cascade, config.loss.init()?, summed)?;
+    let loss = model.loss(config)?;
+    let learner = config.optimizer.learner_for(cascade, loss.clone(), summed)?;
 
     let folder = run.begin(config, &data.training.names())?;
     let checkpoint = folder.last_checkpoint()?;
@@ -111,7 +174,18 @@ pub fn train(
         events.send(TrainingEvent::MetricsLost { path: folder.table(), epochs: missing });
     }
     let history: SharedHistory = Arc::new(history.into());
-    let session = Session { config, folder, checkpoint, replicas, monitor, events, halt, history };
+    let session = Session {
+        model,
+        config,
+        loss,
+        folder,
+        checkpoint,
+        replicas,
+        monitor,
+        events,
+        halt,
+        history,
+    };
     if !session.is_over(completed) && !session.halt.requested() {
         session.run(learner, data, devices)?;
     }
@@ -143,8 +217,10 @@ impl Data {
 }
 
 /// A training from its start, or its last checkpoint, to its end.
-struct Session<'a> {
+struct Session<'a, M: Model> {
+    model: &'a M,
     config: &'a TrainingConfig,
+    loss: <M::Network as Trainable>::Loss,
     folder: RunFolder,
     checkpoint: Option<usize>,
     replicas: usize,
@@ -154,7 +230,7 @@ struct Session<'a> {
     history: SharedHistory,
 }
 
-impl Session<'_> {
+impl<M: Model> Session<'_, M> {
     /// Whether nothing is left to do after an epoch.
     fn is_over(&self, epoch: usize) -> bool {
         let target = self.config.stop_at_luminance;
@@ -164,7 +240,7 @@ impl Session<'_> {
     /// Runs Burn's engine until the training is over or asked to end.
     fn run(
         &self,
-        learner: Learner<Training<SciCascade>>,
+        learner: Learner<Training<M::Network>>,
         data: Data,
         devices: ExecutionStrategy,
     ) -> Result<()> {
@@ -176,6 +252,8 @@ impl Session<'_> {
         let training =
             PhotoLoader::new(data.training, self.config.batch_size, first_epoch, &device);
         let training = if self.replicas > 1 { training.with_replacements() } else { training };
+        let loss = self.loss.clone();
+        let training = training.with_steps(move |iteration| M::makes(&loss, iteration));
         // All devices make the same number of steps; each epoch leaves out other photographs.
         let training = training.slice(0, photos);
         let validation = Arc::new(Held::new(data.validation, self.monitor.previews(), &device));
@@ -201,25 +279,35 @@ impl Session<'_> {
                 target,
                 halt: halt.clone(),
             })
-            .metric_train_numeric(Average::new(column::LOSS, |step: &StepValues| step.loss))
-            .metric_train_numeric(Average::new(column::FIDELITY, |step: &StepValues| step.fidelity))
-            .metric_train_numeric(Average::new(column::SMOOTHNESS, |step: &StepValues| {
-                step.smoothness
+            .metric_train_numeric(Average::new(column::LOSS, |s: &StepValues| {
+                s.of_estimator(s.loss)
+            }))
+            .metric_train_numeric(Average::new(column::FIDELITY, |s: &StepValues| {
+                s.of_estimator(s.fidelity)
+            }))
+            .metric_train_numeric(Average::new(column::SMOOTHNESS, |s: &StepValues| {
+                s.of_estimator(s.smoothness)
             }))
             .metric_train_numeric(Average::new(column::GRADIENT_NORM, |s: &StepValues| {
-                s.gradient_norm
+                s.of_estimator(s.gradient_norm)
             }))
             .metric_train(Finite { halt: halt.clone() })
             .metric_valid_numeric(Average::new(column::LUMINANCE, |photo: &PhotoMetrics| {
-                photo.luminance
+                Some(photo.luminance)
             }))
             .metric_valid_numeric(Average::new(column::CLIPPED, |photo: &PhotoMetrics| {
-                photo.clipped
+                Some(photo.clipped)
             }))
             .metric_valid_numeric(Average::new(column::COLOR_CAST, |photo: &PhotoMetrics| {
-                photo.color_cast
+                Some(photo.color_cast)
             }))
             .metric_valid(previews);
+        if self.config.model.method() == Method::SciPlusPlus {
+            engine = engine
+                .metric_train_numeric(Average::new(column::CALIBRATOR_LOSS, |s: &StepValues| {
+                    s.calibrator.then_some(s.loss)
+                }));
+        }
         if let Some(checkpoint) = self.checkpoint {
             engine = engine.checkpoint(checkpoint);
         }
@@ -234,9 +322,9 @@ impl Session<'_> {
     }
 
     /// Chooses the resulting model, and writes it if the training is over.
-    fn result(self, initial: SciCascade, device: &Device) -> Result<Trained> {
+    fn result(self, initial: M::Network, device: &Device) -> Result<Trained> {
         let Some(last) = self.folder.last_checkpoint()? else {
-            let cascade = initial.valid().fork(device);
+            let cascade = initial.valid().fork(device).into();
             return Ok(Trained { cascade, metrics: None, interrupted: true });
         };
         let interrupted = !self.is_over(last);
@@ -254,18 +342,18 @@ impl Session<'_> {
             for name in ["model.safetensors", "model.bpk"] {
                 cascade.save(self.folder.path.join(name))?;
             }
-            cascade.estimator.save(self.folder.path.join("estimator.safetensors"))?;
+            cascade.estimator().save(self.folder.path.join("estimator.safetensors"))?;
         }
         let metrics = locked(&self.history).0.get(&epoch).copied();
         Ok(Trained { cascade, metrics, interrupted })
     }
 
     /// The model of a checkpoint.
-    fn model_of(&self, epoch: usize, device: &Device) -> Result<SciCascade> {
-        let network = self.config.model.init(device)?;
-        let learner = self.config.optimizer.learner(network, self.config.loss.init()?)?;
+    fn model_of(&self, epoch: usize, device: &Device) -> Result<Cascade> {
+        let network = self.model.init_with_seed(self.config.seed, device)?;
+        let learner = self.config.optimizer.learner(network, self.loss.clone())?;
         let record = self.folder.model_record(epoch)?;
-        Ok(learner.model().load_record(record).network.valid())
+        Ok(learner.model().load_record(record).network.valid().into())
     }
 
     /// Adds the checkpoint that a training which diverged can go back to. A checkpoint from which the

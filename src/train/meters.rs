@@ -9,22 +9,23 @@ use burn::train::metric::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The mean of one number over an epoch, in which every photograph has the same weight.
+/// The mean of one number over an epoch, in which every photograph has the same weight. NaN where no
+/// step has that number.
 pub(super) struct Average<T> {
     name: MetricName,
-    of: fn(&T) -> f64,
+    of: fn(&T) -> Option<f64>,
     last: f64,
     sum: f64,
     count: usize,
 }
 
 impl<T> Average<T> {
-    pub(super) fn new(name: &str, of: fn(&T) -> f64) -> Self {
-        Self { name: Arc::new(name.to_owned()), of, last: 0.0, sum: 0.0, count: 0 }
+    pub(super) fn new(name: &str, of: fn(&T) -> Option<f64>) -> Self {
+        Self { name: Arc::new(name.to_owned()), of, last: f64::NAN, sum: 0.0, count: 0 }
     }
 
     fn mean(&self) -> f64 {
-        self.sum / self.count.max(1) as f64
+        self.sum / self.count as f64
     }
 }
 
@@ -51,10 +52,12 @@ impl<T: Measurable> Metric for Average<T> {
         item: &Measurement<T>,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        let photos = item.origin.photos.len().max(1);
-        self.last = (self.of)(&item.value);
-        self.sum += self.last * photos as f64;
-        self.count += photos;
+        if let Some(value) = (self.of)(&item.value) {
+            let photos = item.origin.photos.len().max(1);
+            self.last = value;
+            self.sum += value * photos as f64;
+            self.count += photos;
+        }
         let formatted = format!("epoch {:.4} - batch {:.4}", self.mean(), self.last);
         Ok(SerializedEntry::new(formatted, NumericEntry::Value(self.last).serialize()))
     }
@@ -65,7 +68,7 @@ impl<T: Measurable> Metric for Average<T> {
     }
 
     fn clear(&mut self) {
-        (self.last, self.sum, self.count) = (0.0, 0.0, 0);
+        (self.last, self.sum, self.count) = (f64::NAN, 0.0, 0);
     }
 }
 

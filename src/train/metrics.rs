@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a training step measures. Sums over the stages, means over the batch.
+/// What a training step measures. Sums over the stages that its loss is about, means over the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StepValues {
@@ -24,9 +24,16 @@ pub struct StepValues {
     pub smoothness: f64,
     /// The norm of the gradient over all parameters, before it is clipped.
     pub gradient_norm: f64,
+    /// Whether it was a step of SCI++ that trains calibrator and increment.
+    pub calibrator: bool,
 }
 
 impl StepValues {
+    /// A number that belongs to every step but those of SCI++ that train the calibrator.
+    pub(super) fn of_estimator(&self, value: f64) -> Option<f64> {
+        (!self.calibrator).then_some(value)
+    }
+
     /// Refuses values that are not finite, with an error that names the photographs.
     pub(super) fn check(&self, origin: &Origin) -> Result<()> {
         let what = match (self.loss.is_finite(), self.gradient_norm.is_finite()) {
@@ -34,7 +41,7 @@ impl StepValues {
             (false, _) => "loss",
             (true, false) => "gradient",
         };
-        let Origin { epoch, step, photos } = origin;
+        let Origin { epoch, step, photos, .. } = origin;
         let photos: Vec<_> = photos.iter().map(|photo| photo.display().to_string()).collect();
         Err(Error::NotFinite {
             what,
@@ -60,7 +67,7 @@ pub struct PhotoMetrics {
 }
 
 impl PhotoMetrics {
-    /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Measurable::from_values`].
+    /// Compares two images, `[1, 3, height, width]`; the result is `[8]`, for [`Measurable::with_values`].
     pub(super) fn measure(dark: &Tensor<4>, bright: &Tensor<4>) -> Tensor<1> {
         let means = |image: &Tensor<4>| image.clone().mean_dim(3).mean_dim(2).reshape([3]);
         let weights = Tensor::<1>::from_floats(LUMINANCE, &bright.device());
@@ -72,8 +79,9 @@ impl PhotoMetrics {
 }
 
 /// What is measured in an epoch: one row of a run's `metrics.csv`. The loss and its parts and the
-/// gradient norm are means over the steps of the epoch, the others are means over the validation
-/// photographs, which are scaled down to at most 640 pixels.
+/// gradient norm are means over the steps of the epoch, in SCI++ over those that train the estimator, and
+/// NaN if there was none. The others are means over the validation photographs, which are scaled down to at
+/// most 640 pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -94,6 +102,10 @@ pub struct EpochMetrics {
     pub clipped: f64,
     /// How far their colors have shifted, as a relative change; see [`PhotoMetrics`].
     pub color_cast: f64,
+    /// The loss of SCI++'s calibrator, as a mean over the steps that train it. `None` where there was no
+    /// such step.
+    #[serde(default)]
+    pub calibrator_loss: Option<f64>,
 }
 
 /// The names of the metrics, which Burn's engine knows them by.
@@ -105,9 +117,22 @@ pub(super) mod column {
     pub(in crate::train) const LUMINANCE: &str = "Luminance";
     pub(in crate::train) const CLIPPED: &str = "Clipped";
     pub(in crate::train) const COLOR_CAST: &str = "Color cast";
+    pub(in crate::train) const CALIBRATOR_LOSS: &str = "Calibrator loss";
 }
 
 impl EpochMetrics {
+    /// Notes the mean of a metric.
+    pub(super) fn set(&mut self, name: &str, value: f64) {
+        match name {
+            column::CALIBRATOR_LOSS => self.calibrator_loss = (!value.is_nan()).then_some(value),
+            name => {
+                if let Some(column) = self.named(name) {
+                    *column = value;
+                }
+            }
+        }
+    }
+
     pub(super) fn named(&mut self, name: &str) -> Option<&mut f64> {
         Some(match name {
             column::LOSS => &mut self.loss,
@@ -117,6 +142,7 @@ impl EpochMetrics {
             column::LUMINANCE => &mut self.luminance,
             column::CLIPPED => &mut self.clipped,
             column::COLOR_CAST => &mut self.color_cast,
+            column::CALIBRATOR_LOSS => return self.calibrator_loss.as_mut(),
             _ => return None,
         })
     }
@@ -124,19 +150,19 @@ impl EpochMetrics {
 
 /// A value that is computed on a device as a short tensor.
 pub trait Measurable: Copy + Send + 'static {
-    /// Converts the elements of the tensor.
-    fn from_values(values: &[f64]) -> Self;
+    /// The value with the elements of the tensor.
+    fn with_values(self, values: &[f64]) -> Self;
 }
 
 impl Measurable for StepValues {
-    fn from_values(values: &[f64]) -> Self {
+    fn with_values(self, values: &[f64]) -> Self {
         let [loss, fidelity, smoothness, gradient_norm] = values.try_into().expect("four values");
-        Self { loss, fidelity, smoothness, gradient_norm }
+        Self { loss, fidelity, smoothness, gradient_norm, ..self }
     }
 }
 
 impl Measurable for PhotoMetrics {
-    fn from_values(values: &[f64]) -> Self {
+    fn with_values(self, values: &[f64]) -> Self {
         let eight = "eight values";
         let (&[luminance, clipped], means) = values.split_first_chunk().expect(eight);
         let (&dark, bright) = means.split_first_chunk().expect(eight);
@@ -148,6 +174,8 @@ impl Measurable for PhotoMetrics {
 /// A value that the device may still be computing. Burn's engine waits for it on another thread.
 #[derive(Clone, Debug)]
 pub struct Pending<T> {
+    /// The value, without what the device computes.
+    known: T,
     values: Tensor<1>,
     origin: Origin,
     /// The dark and the enhanced photograph, for a preview.
@@ -178,8 +206,8 @@ pub struct Preview {
 }
 
 impl<T: Measurable> Pending<T> {
-    pub(super) fn new(values: Tensor<1>, origin: Origin) -> Self {
-        Self { values, origin, pictures: None, measured: None }
+    pub(super) fn new(known: T, values: Tensor<1>, origin: Origin) -> Self {
+        Self { known, values, origin, pictures: None, measured: None }
     }
 
     pub(super) fn with_pictures(self, pictures: Option<[Tensor<4>; 2]>) -> Self {
@@ -204,16 +232,16 @@ impl<T: Measurable> Pending<T> {
             })),
             None => None,
         };
-        Ok(Measurement { value: T::from_values(&values), origin: self.origin, preview })
+        Ok(Measurement { value: self.known.with_values(&values), origin: self.origin, preview })
     }
 }
 
 impl<T: Measurable> ItemLazy for Pending<T> {
     fn sync(self) -> Result<Self, ExecutionError> {
-        let (values, origin) = (self.values.clone(), self.origin.clone());
+        let (known, values, origin) = (self.known, self.values.clone(), self.origin.clone());
         let measured =
             self.wait().map_err(|error| ExecutionError::with_context(error.to_string()))?;
-        Ok(Self { values, origin, pictures: None, measured: Some(measured) })
+        Ok(Self { known, values, origin, pictures: None, measured: Some(measured) })
     }
 }
 

@@ -1,5 +1,6 @@
-//! Training, section 4.1 of the paper, on Burn's engine.
+//! Training, section 4.1 of the first paper, on Burn's engine; of SCI and of SCI++.
 
+mod alternation;
 mod config;
 mod data;
 mod engine;
@@ -14,6 +15,7 @@ mod renderer;
 mod run_folder;
 mod step;
 
+pub use alternation::{Alternation, AlternationConfig};
 pub use config::TrainingConfig;
 pub use data::{Batch, Darken, Origin, SamplingConfig};
 pub use engine::{Trained, train};

@@ -4,7 +4,11 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 
 /// Configuration of the optimizer: Adam, with the global norm of the gradient clipped. The defaults
-/// are the published ones.
+/// are the published ones of SCI.
+///
+/// SCI++ has two such optimizers, one for the estimator and one for calibrator and increment. Since Adam
+/// keeps its means and its number of steps for each parameter, and a parameter without a gradient is left
+/// alone, they are one optimizer here.
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerConfig {
@@ -23,9 +27,10 @@ pub struct OptimizerConfig {
     /// L2 penalty: this multiple of each weight is added to its gradient. 0 or more.
     #[config(default = 3e-4)]
     pub weight_decay: f32,
-    /// Maximum norm of the gradient of all parameters together. Positive.
-    #[config(default = 5.0)]
-    pub max_gradient_norm: f64,
+    /// Maximum norm of the gradient of all parameters together. Positive. `None` for no limit, as in
+    /// SCI++, where the authors clip a gradient that is not used any more.
+    #[config(default = "Some(5.0)")]
+    pub max_gradient_norm: Option<f64>,
 }
 
 impl OptimizerConfig {
@@ -42,7 +47,11 @@ impl OptimizerConfig {
                 (0.0..f32::INFINITY).contains(&self.weight_decay),
                 "must be 0 or more",
             ),
-            ("max_gradient_norm", positive(self.max_gradient_norm), "must be positive and finite"),
+            (
+                "max_gradient_norm",
+                self.max_gradient_norm.is_none_or(positive),
+                "must be positive and finite",
+            ),
         ];
         if let Some((setting, _, reason)) = in_range.into_iter().find(|(_, good, _)| !good) {
             return Err(Error::setting(setting, reason));

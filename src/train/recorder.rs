@@ -63,8 +63,8 @@ impl MetricLogger for Recorder {
         for metric in update.entries_numeric {
             let name = self.names.get(&metric.entry.metric_id).map_or("", String::as_str);
             let value = NumericEntry::deserialize(&metric.entry.serialized_entry.serialized);
-            if let (Some(column), Ok(NumericEntry::Final(value))) = (self.row.named(name), value) {
-                *column = value;
+            if let Ok(NumericEntry::Final(value)) = value {
+                self.row.set(name, value);
             }
         }
     }

@@ -1,10 +1,11 @@
+use super::alternation::Alternation;
 use super::data::Batch;
 use super::metrics::{Pending, PhotoMetrics, StepValues};
 use super::optimizer::OptimizerConfig;
 use crate::enhance::Enhancer;
 use crate::error::Result;
 use crate::loss::{LossTerms, SciLoss};
-use crate::model::{Estimate, IlluminationEstimator, SciCascade};
+use crate::model::{IlluminationEstimator, SciCascade, SciPlusPlusCascade};
 use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams};
@@ -15,8 +16,10 @@ impl OptimizerConfig {
     /// A learner that has made no step yet: what [`train`](crate::train::train()) runs, and what a
     /// training loop of your own calls `train_step`, `lr_step` and `optimizer_step` on.
     ///
-    /// The network is an [`SciCascade`] or an [`IlluminationEstimator`]. What a step returns as `item`
-    /// is still being computed; `item.wait()?.value` waits for its [`StepValues`].
+    /// The network is an [`SciCascade`] or an [`IlluminationEstimator`], with a [`SciLoss`]; or an
+    /// [`SciPlusPlusCascade`], with an [`Alternation`], whose batches need
+    /// [their iteration](Batch::with_iteration). What a step returns as `item` is still being computed;
+    /// `item.wait()?.value` waits for its [`StepValues`].
     ///
     /// ```
     /// use sci_burn::burn::tensor::Tensor;
@@ -37,7 +40,7 @@ impl OptimizerConfig {
     /// # Errors
     ///
     /// [`Error::Setting`](crate::Error::Setting) where a setting is out of its range.
-    pub fn learner<N: Trainable>(&self, network: N, loss: SciLoss) -> Result<Learner<Training<N>>> {
+    pub fn learner<N: Trainable>(&self, network: N, loss: N::Loss) -> Result<Learner<Training<N>>> {
         self.learner_for(network, loss, 1)
     }
 
@@ -45,7 +48,7 @@ impl OptimizerConfig {
     pub(super) fn learner_for<N: Trainable>(
         &self,
         network: N,
-        loss: SciLoss,
+        loss: N::Loss,
         summed_devices: usize,
     ) -> Result<Learner<Training<N>>> {
         self.check()?;
@@ -58,25 +61,69 @@ impl OptimizerConfig {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::model::SciCascade {}
+    impl Sealed for crate::model::SciPlusPlusCascade {}
     impl Sealed for crate::model::IlluminationEstimator {}
 }
 
-/// A network that the loss of SCI trains: the whole cascade, or in fine-tuning the estimator alone,
-/// which is a cascade of one stage.
+/// A network that can be trained: a whole cascade, or in fine-tuning the estimator alone.
 pub trait Trainable: sealed::Sealed + Module + ModuleDisplay + std::fmt::Display + 'static {
-    /// Input and illumination of every stage.
+    /// What is minimized.
+    type Loss: Clone + std::fmt::Debug + Send + Sync + 'static;
+
+    /// The loss that a step of the training, counted from 1, minimizes.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
-    fn estimates(&self, image: Tensor<4>) -> Vec<Estimate>;
+    ///
+    /// # Panics
+    /// If height or width is below [`SmoothnessLoss::MIN_SIZE`](crate::loss::SmoothnessLoss::MIN_SIZE).
+    fn terms(&self, image: Tensor<4>, iteration: usize, loss: &Self::Loss) -> LossTerms;
+
+    /// Whether that step trains the calibrator and not the estimator.
+    fn trains_calibrator(_iteration: usize, _loss: &Self::Loss) -> bool {
+        false
+    }
 
     /// The part that enhances photographs.
     fn estimator(&self) -> &IlluminationEstimator;
 }
 
 impl Trainable for SciCascade {
-    fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
-        self.estimates(image)
+    type Loss = SciLoss;
+
+    /// The sum of the stages' losses (section 3.3 of the paper).
+    fn terms(&self, image: Tensor<4>, _: usize, loss: &SciLoss) -> LossTerms {
+        let estimates = self.estimates(image).into_iter();
+        sum(estimates.map(|stage| loss.terms(stage.input, stage.illumination)))
+            .expect("a cascade has at least one stage")
+    }
+
+    fn estimator(&self) -> &IlluminationEstimator {
+        &self.estimator
+    }
+}
+
+impl Trainable for SciPlusPlusCascade {
+    type Loss = Alternation;
+
+    /// The loss of the first stage, or the sum of the calibrator's losses of the later ones.
+    ///
+    /// # Panics
+    /// If the calibrator of a cascade of one stage, which has none of it, is to be trained.
+    fn terms(&self, image: Tensor<4>, iteration: usize, loss: &Alternation) -> LossTerms {
+        let estimate = self.estimator.forward(image.clone());
+        if !loss.trains_calibrator(iteration) {
+            return loss.estimator.terms(image, estimate);
+        }
+        // The estimator is not trained by this loss.
+        let estimate = estimate.detach();
+        let later = self.refine(image.clone(), estimate.clone()).into_iter();
+        sum(later.map(|light| loss.calibrator.terms(image.clone(), estimate.clone(), light)))
+            .expect("a cascade of one stage has no use for its calibrator")
+    }
+
+    fn trains_calibrator(iteration: usize, loss: &Alternation) -> bool {
+        loss.trains_calibrator(iteration)
     }
 
     fn estimator(&self) -> &IlluminationEstimator {
@@ -85,9 +132,11 @@ impl Trainable for SciCascade {
 }
 
 impl Trainable for IlluminationEstimator {
-    fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
+    type Loss = SciLoss;
+
+    fn terms(&self, image: Tensor<4>, _: usize, loss: &SciLoss) -> LossTerms {
         let illumination = self.forward(image.clone());
-        vec![Estimate { input: image, illumination }]
+        loss.terms(image, illumination)
     }
 
     fn estimator(&self) -> &IlluminationEstimator {
@@ -95,37 +144,25 @@ impl Trainable for IlluminationEstimator {
     }
 }
 
+/// The sum of several losses, if there are any.
+fn sum(terms: impl Iterator<Item = LossTerms>) -> Option<LossTerms> {
+    terms.reduce(|sum, stage| LossTerms {
+        total: sum.total + stage.total,
+        fidelity: sum.fidelity + stage.fidelity,
+        smoothness: sum.smoothness + stage.smoothness,
+    })
+}
+
 /// A network together with what its training step needs. Made by [`OptimizerConfig::learner`].
 #[derive(Module, Debug)]
-pub struct Training<N: Module> {
+pub struct Training<N: Trainable> {
     /// The network.
     pub network: N,
     #[module(skip)]
-    loss: SciLoss,
-    max_gradient_norm: f64,
+    loss: N::Loss,
+    max_gradient_norm: Option<f64>,
     /// The number of devices over which the engine sums the gradient, to make it a mean.
     summed_devices: usize,
-}
-
-impl<N: Trainable> Training<N> {
-    /// The loss of the network: the sum of its stages' losses (section 3.3 of the paper).
-    ///
-    /// # Shapes
-    /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
-    ///
-    /// # Panics
-    /// If height or width is below [`SmoothnessLoss::MIN_SIZE`](crate::loss::SmoothnessLoss::MIN_SIZE).
-    pub fn loss(&self, image: Tensor<4>) -> LossTerms {
-        let estimates = self.network.estimates(image).into_iter();
-        estimates
-            .map(|stage| self.loss.terms(stage.input, stage.illumination))
-            .reduce(|sum, stage| LossTerms {
-                total: sum.total + stage.total,
-                fidelity: sum.fidelity + stage.fidelity,
-                smoothness: sum.smoothness + stage.smoothness,
-            })
-            .expect("a cascade has at least one stage")
-    }
 }
 
 impl<N: Trainable> TrainStep for Training<N> {
@@ -133,12 +170,15 @@ impl<N: Trainable> TrainStep for Training<N> {
     type Output = Pending<StepValues>;
 
     fn step(&self, batch: Batch) -> TrainOutput<Self::Output> {
-        let loss = self.loss(batch.image);
+        let iteration = batch.origin.iteration;
+        let loss = self.network.terms(batch.image, iteration, &self.loss);
         let gradients = GradientsParams::from_grads(loss.total.backward(), self);
         let norm = gradient_norm(self, &gradients);
         let values = [loss.total, loss.fidelity, loss.smoothness].map(Tensor::detach);
         let values = Tensor::cat([values.to_vec(), vec![norm]].concat(), 0);
-        TrainOutput { grads: gradients, item: Pending::new(values, batch.origin) }
+        let calibrator = N::trains_calibrator(iteration, &self.loss);
+        let known = StepValues { calibrator, ..StepValues::default() };
+        TrainOutput { grads: gradients, item: Pending::new(known, values, batch.origin) }
     }
 
     fn optimize(
@@ -148,7 +188,7 @@ impl<N: Trainable> TrainStep for Training<N> {
         mut gradients: GradientsParams,
     ) -> Self {
         let share = 1.0 / self.summed_devices as f64;
-        clip(&self, &mut gradients, share, self.max_gradient_norm);
+        scale(&self, &mut gradients, share, self.max_gradient_norm);
         optimizer.step(learning_rate, self, gradients)
     }
 
@@ -176,7 +216,8 @@ impl<N: Trainable> InferenceStep for Training<N> {
     fn step(&self, batch: Batch) -> Self::Output {
         let enhancer = Enhancer::new(self.network.estimator().clone(), &batch.image.device());
         let bright = enhancer.forward(batch.image.clone()).reflectance;
-        Pending::new(PhotoMetrics::measure(&batch.image, &bright), batch.origin)
+        let values = PhotoMetrics::measure(&batch.image, &bright);
+        Pending::new(PhotoMetrics::default(), values, batch.origin)
             .with_pictures(batch.pictured.then_some([batch.image, bright]))
     }
 }
@@ -202,8 +243,13 @@ fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Tensor<1
 }
 
 /// Multiplies all gradients by `share`, and then by one factor that brings their common norm down to
-/// `max_norm` (PyTorch's `clip_grad_norm_`). Burn's own clipping takes each tensor by itself.
-fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, share: f64, max_norm: f64) {
+/// `max_norm`, if there is one (PyTorch's `clip_grad_norm_`). Burn's own clipping takes each tensor by itself.
+fn scale<M: Module>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    share: f64,
+    max_norm: Option<f64>,
+) {
     struct Scale<'a>(&'a mut GradientsParams, Tensor<1>);
     impl ModuleVisitor for Scale<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -214,8 +260,14 @@ fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, share: f64, max_
         }
     }
 
-    // Computed on the device, so that nothing waits for it. The 1e-6 is PyTorch's.
-    let norm = gradient_norm(module, gradients) * share;
-    let factor = (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0) * share;
+    let factor = match max_norm {
+        None if share == 1.0 => return,
+        None => Tensor::full([1], share, &module.devices()[0].clone().without_autodiff()),
+        // Computed on the device, so that nothing waits for it. The 1e-6 is PyTorch's.
+        Some(max_norm) => {
+            let norm = gradient_norm(module, gradients) * share;
+            (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0) * share
+        }
+    };
     module.visit(&mut Scale(gradients, factor));
 }

@@ -1,8 +1,10 @@
 //! The three file formats, as lists of named tensors.
 
-use super::{names, pickle, zip};
+use super::names::{self, NETWORKS, PerNetwork};
+use super::{pickle, zip};
 use crate::error::{Cause, Error, Result, brief};
 use crate::file;
+use crate::model::Method;
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, bridge, burn_pack};
 use burn::tensor::{Bytes, DType, TensorData};
@@ -11,9 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-/// Every model within the limits of the configuration takes fewer bytes: the largest one 7.6 MB, with
-/// the aliases of its blocks. No more of a file is read.
-const MAX_FILE_SIZE: usize = 8 << 20;
+/// Every model within the limits of the configuration takes fewer bytes: the largest one, of SCI++, 9.5 MB.
+/// No more of a file is read.
+const MAX_FILE_SIZE: usize = 10 << 20;
 
 /// The most bytes in which a file may describe its tensors. The largest model takes half of that.
 const MAX_HEADER_SIZE: u64 = 128 << 10;
@@ -53,8 +55,10 @@ pub(super) struct Stored {
     /// All tensors that a model may have, under this crate's names. Each keeps the name that it has
     /// in the file. The data may still be unread.
     pub(super) tensors: BTreeMap<String, burn_pack::Tensor>,
-    /// How often estimator and calibrator apply their block, if the file says so.
-    pub(super) blocks: [Option<usize>; 2],
+    /// The method that they belong to, if their names tell.
+    pub(super) method: Option<Method>,
+    /// How many blocks the networks have, if the file says so.
+    pub(super) blocks: PerNetwork<usize>,
 }
 
 pub(super) fn read(path: &Path) -> Result<Stored> {
@@ -88,22 +92,28 @@ pub(super) fn embedded(bytes: &[u8]) -> Stored {
     sort(read_safetensors(bytes).expect("an embedded file is sound"))
 }
 
-fn sort((mut tensors, blocks): (Vec<burn_pack::Tensor>, [Option<usize>; 2])) -> Stored {
-    let listed = names::block_counts(tensors.iter().map(|tensor| tensor.name.as_str()));
-    let ours = |tensor: burn_pack::Tensor| Some((names::to_ours(&tensor.name)?, tensor));
+fn sort((mut tensors, blocks): (Vec<burn_pack::Tensor>, PerNetwork<usize>)) -> Stored {
+    let stored = || tensors.iter().map(|tensor| tensor.name.as_str());
+    let method = names::method(stored());
+    let named = method.unwrap_or_default();
+    let listed = names::block_counts(named, stored());
+    let ours = |tensor: burn_pack::Tensor| Some((names::to_ours(named, &tensor.name)?, tensor));
     // Of two names for one tensor the first in the order of names is taken, whatever the file's order.
     tensors.sort_by(|a, b| b.name.cmp(&a.name));
     Stored {
         tensors: tensors.into_iter().filter_map(ours).collect(),
-        blocks: [0, 1].map(|network| listed[network].or(blocks[network])),
+        method,
+        blocks: std::array::from_fn(|network| listed[network].or(blocks[network])),
     }
 }
 
 /// The tensors, and the block counts where they are not in the tensors' names.
-type Tensors = std::result::Result<(Vec<burn_pack::Tensor>, [Option<usize>; 2]), Cause>;
+type Tensors = std::result::Result<(Vec<burn_pack::Tensor>, PerNetwork<usize>), Cause>;
 
-/// Under which names a burnpack file's metadata has the block counts.
-const BLOCKS: [&str; 2] = ["sci.estimator.blocks", "sci.calibrator.blocks"];
+/// Under which name a burnpack file's metadata has the block count of a network.
+fn blocks_key(network: &str) -> String {
+    format!("sci.{network}.blocks")
+}
 
 /// The tensors of the archive that `torch.save` writes since PyTorch 1.6.
 fn read_pytorch(bytes: &[u8]) -> Tensors {
@@ -122,11 +132,13 @@ fn read_pytorch(bytes: &[u8]) -> Tensors {
     }
     let pickle = entries[format!("{root}data.pkl").as_str()];
     check_header(pickle.len() as u64)?;
+    let views = pickle::state_dict(pickle)?;
+    let method = names::method(views.keys().copied()).unwrap_or_default();
     let mut tensors = Vec::new();
     let mut total = 0;
-    for (name, view) in pickle::state_dict(pickle)? {
+    for (name, view) in views {
         // What no model has is not read.
-        let (Some(dtype), Some(_)) = (view.dtype, names::to_ours(name)) else { continue };
+        let (Some(dtype), Some(_)) = (view.dtype, names::to_ours(method, name)) else { continue };
         let malformed = |reason: &str| Cause::from(format!("tensor `{}` {reason}", brief(name)));
         let storage = entries.get(format!("{root}data/{}", view.storage).as_str());
         let storage = storage.ok_or_else(|| malformed("has no data"))?;
@@ -140,7 +152,7 @@ fn read_pytorch(bytes: &[u8]) -> Tensors {
         let data = TensorData::from_bytes_vec(data, view.shape, dtype);
         tensors.push(bridge::from_data(data, name.to_owned(), None));
     }
-    Ok((tensors, [None; 2]))
+    Ok((tensors, [None; NETWORKS.len()]))
 }
 
 /// The bytes of a tensor in row-major order, or `None` if it reaches beyond its storage or has more
@@ -178,7 +190,7 @@ fn read_burnpack(bytes: Vec<u8>) -> Tensors {
     }
     let reader = burn_pack::Reader::from_bytes(Bytes::from_bytes_vec(bytes));
     let reader = reader.map_err(Cause::from)?;
-    let blocks = BLOCKS.map(|key| reader.metadata().get(key)?.parse().ok());
+    let blocks = NETWORKS.map(|network| reader.metadata().get(&blocks_key(network))?.parse().ok());
     Ok((reader.into_tensors().map_err(Cause::from)?, blocks))
 }
 
@@ -207,16 +219,22 @@ fn read_safetensors(bytes: &[u8]) -> Tensors {
         let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
         Some(bridge::from_data(data, name.to_owned(), None))
     });
-    Ok((tensors.collect(), [None; 2]))
+    Ok((tensors.collect(), [None; NETWORKS.len()]))
 }
 
-pub(super) fn write_burnpack<M: Module>(module: &M, blocks: [usize; 2], path: &Path) -> Result<()> {
+pub(super) fn write_burnpack<M: Module>(
+    module: &M,
+    blocks: PerNetwork<usize>,
+    path: &Path,
+) -> Result<()> {
     let mut tensors = module.collect(None, None, false);
     // Burn draws these at random for every module: without them equal weights make equal files.
     tensors.iter_mut().for_each(|tensor| tensor.param_id = None);
     let mut writer = burn_pack::Writer::new(tensors);
-    for (key, count) in BLOCKS.into_iter().zip(blocks) {
-        writer = writer.with_metadata(key, &count.to_string());
+    for (network, blocks) in NETWORKS.into_iter().zip(blocks) {
+        if let Some(blocks) = blocks {
+            writer = writer.with_metadata(&blocks_key(network), &blocks.to_string());
+        }
     }
     file::write(path, &writer.into_bytes().map_err(Error::execution)?)
 }

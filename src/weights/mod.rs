@@ -6,6 +6,8 @@
 //! | `.safetensors` | the same tensors under the same names | yes | yes |
 //! | `.bpk` | Burn's own format, under this crate's field names; checkpoints of a training run | yes | yes |
 //!
+//! The files of both methods are told apart by their tensors' names.
+//!
 //! A file is read once and checked before any weight of a module is replaced. Files come from
 //! anywhere: whatever is in one, reading it takes little time and less than 64 MiB of memory.
 
@@ -22,10 +24,11 @@ pub use presets::Preset;
 
 use crate::error::Result;
 use crate::model::{
-    IlluminationEstimator, IlluminationEstimatorConfig, SciCascade, SciCascadeConfig,
+    Cascade, IlluminationEstimator, IlluminationEstimatorConfig, Method, SciCascade,
+    SciCascadeConfig, SciPlusPlusCascade, SciPlusPlusCascadeConfig,
 };
 use burn::tensor::Device;
-use module::{load, save};
+use module::{Kind, load, save};
 use std::path::Path;
 
 impl SciCascadeConfig {
@@ -38,33 +41,100 @@ impl SciCascadeConfig {
     /// # Errors
     ///
     /// [`Error::Read`], [`Error::UnknownExtension`] or [`Error::Malformed`] where the file cannot be read;
-    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::BadTensor`] or [`Error::BlockCount`] where it does not fit;
+    /// [`Error::OtherMethod`], [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::BadTensor`] or
+    /// [`Error::BlockCount`] where it does not fit;
     /// [`Error::Setting`] where the configuration itself is out of range.
     ///
     /// [`Error::Read`]: crate::Error::Read
     /// [`Error::UnknownExtension`]: crate::Error::UnknownExtension
     /// [`Error::Malformed`]: crate::Error::Malformed
+    /// [`Error::OtherMethod`]: crate::Error::OtherMethod
     /// [`Error::MissingTensor`]: crate::Error::MissingTensor
     /// [`Error::TensorShape`]: crate::Error::TensorShape
     /// [`Error::BadTensor`]: crate::Error::BadTensor
     /// [`Error::BlockCount`]: crate::Error::BlockCount
     /// [`Error::Setting`]: crate::Error::Setting
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
-        let blocks = [Some(self.estimator.blocks), Some(self.calibrator.blocks)];
-        let path = path.as_ref();
-        load(self.init(device)?, "", blocks, format::read(path)?, path)
+        let (path, cascade) = (path.as_ref(), self.init(device)?);
+        let kind = cascade.kind();
+        load(cascade, kind, format::read(path)?, path)
+    }
+}
+
+impl SciPlusPlusCascadeConfig {
+    /// A cascade with the weights of a file, which must hold estimator, increment and calibrator: one of
+    /// the authors' checkpoints, or the model of a training run.
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascadeConfig::load`].
+    pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciPlusPlusCascade> {
+        let (path, cascade) = (path.as_ref(), self.init(device)?);
+        let kind = cascade.kind();
+        load(cascade, kind, format::read(path)?, path)
     }
 }
 
 impl IlluminationEstimatorConfig {
-    /// An estimator with the weights of a file that holds an estimator or a whole cascade.
+    /// An estimator with the weights of a file that holds an estimator or a whole cascade of the same
+    /// method.
     ///
     /// # Errors
     ///
     /// As [`SciCascadeConfig::load`].
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<IlluminationEstimator> {
-        let (path, estimator) = (path.as_ref(), self.init(device)?);
-        load(estimator, names::ESTIMATOR, [Some(self.blocks), None], format::read(path)?, path)
+        let path = path.as_ref();
+        self.load_stored(format::read(path)?, path, device)
+    }
+
+    /// An estimator with the weights that were read from `path`.
+    fn load_stored(
+        &self,
+        stored: format::Stored,
+        path: &Path,
+        device: &Device,
+    ) -> Result<IlluminationEstimator> {
+        let estimator = self.init(device)?;
+        let kind = estimator.kind();
+        load(estimator, kind, stored, path)
+    }
+}
+
+impl IlluminationEstimator {
+    /// The estimator of a file of either method, with the published configuration: of one that holds an
+    /// estimator, or a whole cascade.
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascadeConfig::load`].
+    pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        let stored = format::read(path)?;
+        let method = stored.method.unwrap_or_default();
+        IlluminationEstimatorConfig::new().with_method(method).load_stored(stored, path, device)
+    }
+
+    fn kind(&self) -> Kind {
+        let blocks = [Some(self.blocks), None, None];
+        Kind { method: self.method(), root: names::ESTIMATOR, blocks }
+    }
+}
+
+impl SciCascade {
+    fn kind(&self) -> Kind {
+        let blocks = [Some(self.estimator.blocks), None, Some(self.calibrator.blocks)];
+        Kind { method: Method::Sci, root: "", blocks }
+    }
+}
+
+impl SciPlusPlusCascade {
+    fn kind(&self) -> Kind {
+        let blocks = [
+            self.estimator.blocks,
+            self.increment.block_convs.len(),
+            self.calibrator.block_convs_1.len(),
+        ];
+        Kind { method: Method::SciPlusPlus, root: "", blocks: blocks.map(Some) }
     }
 }
 
@@ -84,8 +154,33 @@ impl SciCascade {
     /// [`Error::Write`]: crate::Error::Write
     /// [`Error::Execution`]: crate::Error::Execution
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let blocks = [self.estimator.blocks, self.calibrator.blocks];
-        save(self, "", blocks, path.as_ref())
+        save(self, self.kind(), path.as_ref())
+    }
+}
+
+impl SciPlusPlusCascade {
+    /// Writes all weights, as [`SciCascade::save`]: a safetensors file has the names of the authors'
+    /// `Network` of SCI++.
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascade::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        save(self, self.kind(), path.as_ref())
+    }
+}
+
+impl Cascade {
+    /// Writes all weights, as [`SciCascade::save`] or [`SciPlusPlusCascade::save`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascade::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        match self {
+            Self::Sci(cascade) => cascade.save(path),
+            Self::SciPlusPlus(cascade) => cascade.save(path),
+        }
     }
 }
 
@@ -97,6 +192,6 @@ impl IlluminationEstimator {
     ///
     /// As [`SciCascade::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save(self, names::ESTIMATOR, [self.blocks, 0], path.as_ref())
+        save(self, self.kind(), path.as_ref())
     }
 }

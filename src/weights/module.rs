@@ -1,24 +1,36 @@
 //! Named tensors ↔ the fields of a module.
 
 use super::format::{self, Format};
-use super::names;
+use super::names::{self, NETWORKS, PerNetwork};
 use crate::error::{Error, Result, brief};
+use crate::model::Method;
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::TensorData;
 use std::path::Path;
 
-/// Replaces every tensor of a newly initialized module, the prefix of which in a cascade is `root`.
-/// Its estimator and calibrator, if it has them, apply their block `blocks` times.
+/// What a module is.
+pub(super) struct Kind {
+    pub(super) method: Method,
+    /// Its prefix in a cascade.
+    pub(super) root: &'static str,
+    /// How many blocks the networks that it has apply.
+    pub(super) blocks: PerNetwork<usize>,
+}
+
+/// Replaces every tensor of a newly initialized module.
 pub(super) fn load<M: Module>(
     mut module: M,
-    root: &str,
-    blocks: [Option<usize>; 2],
+    Kind { method, root, blocks }: Kind,
     mut stored: format::Stored,
     path: &Path,
 ) -> Result<M> {
+    if let Some(found) = stored.method.filter(|found| *found != method) {
+        let [expected, found] = [method, found].map(Method::title);
+        return Err(Error::OtherMethod { path: path.to_owned(), expected, found });
+    }
     let counts = blocks.into_iter().zip(stored.blocks);
-    for (network, counts) in ["estimator", "calibrator"].into_iter().zip(counts) {
+    for (network, counts) in NETWORKS.into_iter().zip(counts) {
         if let (Some(expected), Some(found)) = counts
             && expected != found
         {
@@ -30,7 +42,7 @@ pub(super) fn load<M: Module>(
         let name = format!("{root}{}", expected.name);
         let tensor = stored.tensors.remove(&name).ok_or_else(|| Error::MissingTensor {
             path: path.to_owned(),
-            tensor: names::to_pytorch(&name),
+            tensor: names::to_pytorch(method, &name),
         })?;
         let bad = |reason: String| Error::BadTensor {
             path: path.to_owned(),
@@ -71,12 +83,10 @@ pub(super) fn load<M: Module>(
     Ok(module)
 }
 
-/// Writes a module, the prefix of which in a cascade is `root`. PyTorch lists the shared blocks of
-/// estimator and calibrator `blocks` times.
+/// Writes a module. PyTorch lists the shared blocks of SCI as often as they are applied.
 pub(super) fn save<M: Module>(
     module: &M,
-    root: &str,
-    blocks: [usize; 2],
+    Kind { method, root, blocks }: Kind,
     path: &Path,
 ) -> Result<()> {
     // Running statistics are written to the module late; `valid` waits for them.
@@ -88,7 +98,7 @@ pub(super) fn save<M: Module>(
             for tensor in module.collect(None, None, false) {
                 let name = format!("{root}{}", tensor.name);
                 let data = bridge::into_data(tensor).map_err(Error::execution)?;
-                for alias in names::to_pytorch_with_aliases(&name, blocks) {
+                for alias in names::to_pytorch_with_aliases(method, &name, blocks) {
                     tensors.push((alias, data.clone()));
                 }
             }

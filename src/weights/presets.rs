@@ -1,7 +1,6 @@
-use super::module::load;
-use super::{format, names};
+use super::format;
 use crate::error::Error;
-use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig};
+use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, Method};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,6 +21,8 @@ pub enum Preset {
     PublishedMedium,
     /// The authors' weights for photographs taken in the dark.
     PublishedDifficult,
+    /// The authors' weights of SCI++, the second paper.
+    PublishedPlusPlus,
 }
 
 /// The weights in a preset's folder.
@@ -33,8 +34,12 @@ macro_rules! weights {
 
 impl Preset {
     /// All presets.
-    pub const ALL: [Self; 3] =
-        [Self::PublishedEasy, Self::PublishedMedium, Self::PublishedDifficult];
+    pub const ALL: [Self; 4] = [
+        Self::PublishedEasy,
+        Self::PublishedMedium,
+        Self::PublishedDifficult,
+        Self::PublishedPlusPlus,
+    ];
 
     /// The preset's name, in lower case with hyphens: `published-medium`, for example.
     pub fn name(self) -> &'static str {
@@ -42,6 +47,15 @@ impl Preset {
             Self::PublishedEasy => "published-easy",
             Self::PublishedMedium => "published-medium",
             Self::PublishedDifficult => "published-difficult",
+            Self::PublishedPlusPlus => "published-plus-plus",
+        }
+    }
+
+    /// The method that the weights belong to.
+    pub fn method(self) -> Method {
+        match self {
+            Self::PublishedEasy | Self::PublishedMedium | Self::PublishedDifficult => Method::Sci,
+            Self::PublishedPlusPlus => Method::SciPlusPlus,
         }
     }
 
@@ -55,13 +69,11 @@ impl Preset {
             Self::PublishedEasy => weights!("published-easy"),
             Self::PublishedMedium => weights!("published-medium"),
             Self::PublishedDifficult => weights!("published-difficult"),
+            Self::PublishedPlusPlus => weights!("published-plus-plus"),
         };
-        let config = IlluminationEstimatorConfig::new();
-        let blocks = [Some(config.blocks), None];
-        let (stored, name) = (format::embedded(bytes), Path::new(self.name()));
+        let config = IlluminationEstimatorConfig::new().with_method(self.method());
         config
-            .init(device)
-            .and_then(|estimator| load(estimator, names::ESTIMATOR, blocks, stored, name))
+            .load_stored(format::embedded(bytes), Path::new(self.name()), device)
             .expect("embedded weights fit the published configuration")
     }
 }

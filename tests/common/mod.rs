@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use sci_burn::Enhancer;
 use sci_burn::image::{ImageBuffer, Pixel};
-use sci_burn::model::{Conv3x3, IlluminationEstimatorConfig};
+use sci_burn::model::{Conv3x3, IlluminationEstimatorConfig, Method};
 #[cfg(feature = "train")]
 use sci_burn::train::{Monitor, TrainingEvent};
 use std::collections::BTreeMap;
@@ -92,8 +92,14 @@ pub fn image(seed: u64, shape: [usize; 4], device: &Device) -> Tensor<4> {
 }
 
 /// An enhancer with weights that are far from the initial ones, so that every layer matters.
-pub fn enhancer(blocks: usize, channels: usize, seed: u64, device: &Device) -> Enhancer {
-    let config = IlluminationEstimatorConfig::new().with_blocks(blocks).with_channels(channels);
+pub fn enhancer(
+    method: Method,
+    [blocks, channels]: [usize; 2],
+    seed: u64,
+    device: &Device,
+) -> Enhancer {
+    let config = IlluminationEstimatorConfig::new().with_method(method);
+    let config = config.with_blocks(blocks).with_channels(channels);
     let mut estimator = config.init(device).unwrap();
     let mut random = seed;
     let mut scramble = |conv: &mut Conv3x3| {
@@ -105,7 +111,7 @@ pub fn enhancer(blocks: usize, channels: usize, seed: u64, device: &Device) -> E
         conv.bias = Param::from_tensor(bias.reshape([shape[0]]));
     };
     scramble(&mut estimator.input_conv);
-    scramble(&mut estimator.block_conv);
+    estimator.block_convs.iter_mut().for_each(&mut scramble);
     scramble(&mut estimator.output_conv);
     Enhancer::new(estimator, device)
 }

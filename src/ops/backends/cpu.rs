@@ -70,7 +70,7 @@ fn tensor<B: CpuBackend, const D: usize>(values: Vec<f32>, shape: [usize; D]) ->
 }
 
 fn network(estimator: &FoldedEstimator) -> &PackedEstimator {
-    estimator.arranged(|estimator| PackedEstimator::new(&estimator.layers, estimator.blocks))
+    estimator.arranged(|estimator| PackedEstimator::new(&estimator.layers))
 }
 
 impl<B: CpuBackend> EnhanceOps for B {

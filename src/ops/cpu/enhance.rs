@@ -20,19 +20,23 @@ const G: usize = 3;
 /// Columns that are computed together, which bounds the working memory of a thread.
 const STRIP: usize = 2048;
 
-/// An estimator's weights, ready for the kernel: the batch normalization is folded into the block's
-/// convolution. The channels are filled up to a multiple of three with zeros.
+/// An estimator's weights, ready for the kernel: the batch normalization is folded into the blocks'
+/// convolutions. The channels are filled up to a multiple of three with zeros.
 #[derive(Debug)]
 pub(crate) struct PackedEstimator {
     input: Kernel<G>,
-    block: Kernel<G>,
+    blocks: Vec<Kernel<G>>,
     output: Kernel<G>,
-    blocks: usize,
     scratch: Mutex<Vec<Scratch>>,
 }
 
 impl PackedEstimator {
-    pub(crate) fn new([input, block, output]: &[Weights; 3], blocks: usize) -> Self {
+    /// # Panics
+    /// If there are not at least two layers.
+    pub(crate) fn new(layers: &[Weights]) -> Self {
+        let [input, blocks @ .., output] = layers else {
+            panic!("an estimator has a first and a last layer");
+        };
         let channels = input.bias.len();
         // Features that do not exist are zero: their weights are, in and out.
         let filled = channels.next_multiple_of(G);
@@ -48,10 +52,9 @@ impl PackedEstimator {
         };
         Self {
             input: kernel(input, 3, 3, 1.0),
-            block: kernel(block, channels, filled, 1.0),
+            blocks: blocks.iter().map(|block| kernel(block, channels, filled, 1.0)).collect(),
             // What the sigmoid needs is `exp(−conv)`.
             output: kernel(output, channels, filled, -1.0),
-            blocks,
             scratch: Mutex::default(),
         }
     }
@@ -63,7 +66,7 @@ impl PackedEstimator {
 
     /// How many pixels the network sees to each side: one for every convolution.
     pub(super) fn reach(&self) -> usize {
-        self.blocks + 2
+        self.blocks.len() + 2
     }
 }
 
@@ -183,12 +186,11 @@ impl<B: Band> Walk<'_, B> {
                 let source = before.last().unwrap_or(&scratch.image).around(y, height);
                 if let [target, ..] = after {
                     let target = target.row_mut(y);
-                    if layer == 1 {
-                        feature_row(simd, &network.input, source, None, target, pitch, outer.len());
-                    } else {
-                        let old = Some(source[1]);
-                        feature_row(simd, &network.block, source, old, target, pitch, outer.len());
-                    }
+                    let (kernel, old) = match layer {
+                        1 => (&network.input, None),
+                        _ => (&network.blocks[layer - 2], Some(source[1])),
+                    };
+                    feature_row(simd, kernel, source, old, target, pitch, outer.len());
                 } else {
                     let image = scratch.image.row(y);
                     let [illumination, reflectance] = &mut scratch.results;

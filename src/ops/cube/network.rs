@@ -13,9 +13,8 @@ use std::sync::Arc;
 /// An estimator's weights as constants of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Network {
-    /// From the image to the features, of the residual block, and from the features to the illumination.
-    layers: [Layer; 3],
-    blocks: usize,
+    /// In the order in which they are applied.
+    layers: Vec<Layer>,
 }
 
 /// The weights of a convolution. Constants of a kernel are compared by their bits.
@@ -30,12 +29,12 @@ pub(crate) struct Layer {
 
 impl Network {
     pub(crate) fn new(estimator: &FoldedEstimator) -> Self {
-        Self { layers: estimator.layers.each_ref().map(Layer::new), blocks: estimator.blocks }
+        Self { layers: estimator.layers.iter().map(Layer::new).collect() }
     }
 
     /// Layers, and the pixels that are seen to each side.
     pub(crate) fn reach(&self) -> usize {
-        self.blocks + 2
+        self.layers.len()
     }
 
     pub(crate) fn channels(&self) -> usize {
@@ -50,18 +49,12 @@ impl Network {
 
     /// The weights of all layers, which are as many products in a kernel for each pixel of a strip.
     pub(crate) fn weights(&self) -> usize {
-        let [input, block, output] = self.layers.each_ref().map(|layer| layer.weights.len());
-        input + self.blocks * block + output
+        self.layers.iter().map(|layer| layer.weights.len()).sum()
     }
 
     /// The convolution of a layer, counted from 1; the last one is that to the illumination.
     fn layer(&self, layer: usize) -> Layer {
-        let index = match layer {
-            1 => 0,
-            layer if layer == self.reach() => 2,
-            _ => 1,
-        };
-        self.layers[index].clone()
+        self.layers[layer - 1].clone()
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Batch {
     pub(crate) pictured: bool,
 }
 
-/// Where a batch comes from, for error messages.
+/// Where a batch comes from.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Origin {
@@ -28,6 +28,9 @@ pub struct Origin {
     pub epoch: usize,
     /// The step of that epoch, from 1.
     pub step: usize,
+    /// The step of the whole training, from 1. Photographs that cannot be read count, so that it is the
+    /// same for all devices.
+    pub iteration: usize,
     /// The photographs.
     pub photos: Vec<PathBuf>,
 }
@@ -39,6 +42,12 @@ impl Batch {
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`
     pub fn new(image: Tensor<4>) -> Self {
         Self { image, origin: Origin::default(), pictured: false }
+    }
+
+    /// The same batch as the input of a certain step of the whole training, counted from 1. SCI++ trains
+    /// by it either the estimator or the calibrator.
+    pub fn with_iteration(self, iteration: usize) -> Self {
+        Self { origin: Origin { iteration, ..self.origin }, ..self }
     }
 }
 

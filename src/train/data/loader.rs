@@ -25,12 +25,16 @@ pub(crate) struct PhotoLoader {
     /// Whether a photograph that cannot be read is replaced by another one rather than left out.
     /// Several devices must make the same number of steps.
     replaces: bool,
+    /// Which steps of the training, counted from 1, are made. The photographs of the others are not read.
+    made: Made,
     batch_size: usize,
     threads: usize,
     device: Device,
     first_epoch: usize,
     epochs_begun: AtomicUsize,
 }
+
+type Made = Arc<dyn Fn(usize) -> bool + Send + Sync>;
 
 impl PhotoLoader {
     /// A loader whose next epoch is `first_epoch`.
@@ -46,6 +50,7 @@ impl PhotoLoader {
             share: 0..set.len(),
             set,
             replaces: false,
+            made: Arc::new(|_| true),
             batch_size,
             threads: threads.clamp(1, 4),
             device: device.clone(),
@@ -59,11 +64,22 @@ impl PhotoLoader {
         Self { replaces: true, ..self }
     }
 
+    /// Leaves out the steps of the training, counted from 1, that `made` is false for.
+    pub(crate) fn with_steps(self, made: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        Self { made: Arc::new(made), ..self }
+    }
+
+    /// The step of the training, from 1, that a batch of an epoch is for.
+    fn iteration(&self, epoch: usize, batch: usize) -> usize {
+        (epoch - 1) * self.share.len().div_ceil(self.batch_size) + batch + 1
+    }
+
     fn with(&self, share: Range<usize>, device: &Device) -> Arc<dyn DataLoader<Batch>> {
         Arc::new(Self {
             set: self.set.clone(),
             share,
             replaces: self.replaces,
+            made: self.made.clone(),
             batch_size: self.batch_size,
             threads: self.threads,
             device: device.clone(),
@@ -77,15 +93,21 @@ impl DataLoader<Batch> for PhotoLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
         let epoch = self.first_epoch + self.epochs_begun.fetch_add(1, Ordering::Relaxed);
         let order: Arc<[usize]> = self.set.order(epoch).into();
+        let batches = self.share.len().div_ceil(self.batch_size);
+        // The numbers of the batches that are read, in order.
+        let wanted: Arc<[usize]> =
+            (0..batches).filter(|&batch| (self.made)(self.iteration(epoch, batch))).collect();
         let readers = (0..self.threads)
             .map(|thread| {
                 let (sender, receiver) = sync_channel(1);
                 let (set, order, threads) = (self.set.clone(), order.clone(), self.threads);
                 let (share, batch_size) = (self.share.clone(), self.batch_size);
-                let replaces = self.replaces;
+                let (wanted, replaces) = (wanted.clone(), self.replaces);
                 std::thread::spawn(move || {
                     let places = Vec::from_iter(share);
-                    for places in places.chunks(batch_size).skip(thread).step_by(threads) {
+                    let batches = Vec::from_iter(places.chunks(batch_size));
+                    for &batch in wanted.iter().skip(thread).step_by(threads) {
+                        let places = batches[batch];
                         let samples = places.iter().filter_map(|&place| match replaces {
                             true => read_or_replace(&set, epoch, &order, place),
                             false => read(&set, epoch, order[place]),
@@ -99,7 +121,7 @@ impl DataLoader<Batch> for PhotoLoader {
                 receiver
             })
             .collect();
-        Box::new(Epoch { loader: self, epoch, readers, next: 0, steps: 0, done: 0 })
+        Box::new(Epoch { loader: self, epoch, readers, wanted, next: 0, steps: 0, done: 0 })
     }
 
     fn num_items(&self) -> usize {
@@ -133,10 +155,12 @@ struct Epoch<'a> {
     loader: &'a PhotoLoader,
     epoch: usize,
     readers: Vec<Receiver<Vec<Sample>>>,
-    /// The next batch.
+    /// The numbers of the batches that the readers read, in order.
+    wanted: Arc<[usize]>,
+    /// Which of them is next.
     next: usize,
     steps: usize,
-    /// Photographs processed, including those that could not be read.
+    /// Photographs processed, including those that could not be read or were left out.
     done: usize,
 }
 
@@ -145,10 +169,10 @@ impl Iterator for Epoch<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let total = self.loader.share.len();
-        while self.done < total {
+        while let Some(&batch) = self.wanted.get(self.next) {
             let reader = &self.readers[self.next % self.readers.len()];
             self.next += 1;
-            self.done = (self.done + self.loader.batch_size).min(total);
+            self.done = ((batch + 1) * self.loader.batch_size).min(total);
             let samples = match reader.recv() {
                 Ok(samples) => samples,
                 Err(error) => return Some(Err(DatasetError::new(error))),
@@ -158,11 +182,13 @@ impl Iterator for Epoch<'_> {
             }
             self.steps += 1;
             let (photos, images): (_, Vec<_>) = samples.into_iter().unzip();
-            let origin = Origin { epoch: self.epoch, step: self.steps, photos };
+            let iteration = self.loader.iteration(self.epoch, batch);
+            let origin = Origin { epoch: self.epoch, step: self.steps, iteration, photos };
             let image = images_to_tensor(&images, |sample| sample, &self.loader.device);
             return Some(Ok(Batch { image, origin, pictured: false }));
         }
-        (self.steps == 0).then(|| {
+        self.done = total;
+        (self.steps == 0 && !self.wanted.is_empty()).then(|| {
             self.steps = 1;
             let reason = "no photograph of this epoch can be read";
             Err(LoadingError::wrap(Error::read(self.loader.set.path(0), reason)))
@@ -225,7 +251,8 @@ impl Iterator for HeldEpoch<'_> {
         let (path, photo) = self.held.photos.get(self.next)?;
         let pictured = self.next < self.held.pictured;
         self.next += 1;
-        let origin = Origin { epoch: 0, step: self.next, photos: vec![path.clone()] };
+        let photos = vec![path.clone()];
+        let origin = Origin { epoch: 0, step: self.next, iteration: 0, photos };
         let image =
             images_to_tensor(std::slice::from_ref(photo), |sample| sample, &self.held.device);
         Some(Ok(Batch { image, origin, pictured }))

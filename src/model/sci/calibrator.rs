@@ -1,6 +1,6 @@
-use super::layers::{BatchNorm, Conv3x3, Initializer};
-use super::limits::{MAX_BLOCKS, MAX_CHANNELS, check_count};
 use crate::error::Result;
+use crate::model::layers::{BatchNorm, Conv3x3, Initializer};
+use crate::model::limits::{MAX_BLOCKS, MAX_CHANNELS, check_count};
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::activation::sigmoid;

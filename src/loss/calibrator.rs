@@ -1,0 +1,61 @@
+use super::{LossTerms, SciLoss};
+use crate::error::{Error, Result};
+use burn::config::Config;
+use burn::tensor::Tensor;
+
+/// Configuration of a [`CalibratorLoss`].
+#[derive(Config, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CalibratorLossConfig {
+    /// The weight of the criterion; that of the distance is 1. Finite, not negative.
+    #[config(default = 0.1)]
+    pub criterion_weight: f64,
+}
+
+impl CalibratorLossConfig {
+    /// The loss with these settings, with the estimator's loss as its criterion.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where a setting is out of its range.
+    pub fn init(&self, criterion: SciLoss) -> Result<CalibratorLoss> {
+        let criterion_weight = self.criterion_weight;
+        if !(criterion_weight >= 0.0 && criterion_weight.is_finite()) {
+            let reason = format!("is {criterion_weight}, must be 0 or more and finite");
+            return Err(Error::setting("criterion_weight", reason));
+        }
+        Ok(CalibratorLoss { criterion, criterion_weight })
+    }
+}
+
+/// What SCI++ trains calibrator and increment with: the mean absolute distance of a later stage's
+/// illumination from the estimate, plus `criterion weight ·` the [`SciLoss`] of that illumination. The loss of a
+/// cascade is the sum over all stages but the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalibratorLoss {
+    criterion: SciLoss,
+    criterion_weight: f64,
+}
+
+impl CalibratorLoss {
+    /// The loss of one stage. Fidelity and smoothness are those of the criterion.
+    ///
+    /// # Shapes
+    /// - `image`: `[batch, 3, height, width]`, the dark image
+    /// - `estimate`, `illumination`: `[batch, 3, height, width]`, of the first stage and of this one
+    ///
+    /// # Panics
+    /// If the shapes differ, or height or width is below
+    /// [`SmoothnessLoss::MIN_SIZE`](super::SmoothnessLoss::MIN_SIZE).
+    pub fn terms(
+        &self,
+        image: Tensor<4>,
+        estimate: Tensor<4>,
+        illumination: Tensor<4>,
+    ) -> LossTerms {
+        // Row by row first: backends add up large tensors in an order that depends on the threads.
+        let distance = (estimate - illumination.clone()).abs().mean_dim(3).mean();
+        let LossTerms { total, fidelity, smoothness } = self.criterion.terms(image, illumination);
+        LossTerms { total: distance + total * self.criterion_weight, fidelity, smoothness }
+    }
+}
