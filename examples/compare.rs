@@ -40,7 +40,7 @@ struct Options {
     /// pixels in height; smaller ones are not enlarged.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(160..=4000))]
     width: u32,
-    /// Show the illumination that SCI estimates.
+    /// Show the illumination that is estimated.
     #[arg(long)]
     illumination: bool,
     /// Show only a part of the photograph, X,Y,WIDTH,HEIGHT in pixels, enlarged by the greatest whole
@@ -87,7 +87,7 @@ fn step_name(enhancer: &Enhancer, dark: &RgbImage) -> Result<String> {
     let [width, height] = [dark.width() as usize, dark.height() as usize];
     let frame = Frame::<Rgb<u8>>::new(dark, width, height, 3 * width)?;
     Ok(match (enhancer.exposure(), enhancer.color(), enhancer.denoise()) {
-        (Exposure::Full, ..) => "SCI, as published".to_owned(),
+        (Exposure::Full, ..) => format!("{}, as published", enhancer.estimator().method()),
         (_, Color::PerChannel, _) => {
             let Tone { strength, gamma } = enhancer.tone(frame)?;
             format!("tone {strength:.2}:{gamma:.2}")

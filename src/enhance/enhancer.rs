@@ -123,6 +123,11 @@ impl Enhancer {
         Ok(Self { exposure: exposure.check()?, ..self })
     }
 
+    /// The estimator, on this enhancer's device.
+    pub fn estimator(&self) -> &IlluminationEstimator {
+        &self.estimator
+    }
+
     /// The exposure: how far this enhancer brightens.
     pub fn exposure(&self) -> Exposure {
         self.exposure

@@ -80,6 +80,7 @@ impl From<SciPlusPlusCascade> for Cascade {
 /// The cascade of either method.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a training has one")]
 pub enum Cascade {
     /// The cascade of SCI.
     Sci(SciCascade),

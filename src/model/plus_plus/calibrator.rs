@@ -58,7 +58,8 @@ impl SciPlusPlusCalibratorConfig {
 }
 
 /// Computes from a stage's result the calibration that the next stage of SCI++ adds to the illumination,
-/// as it is and once more through the [`IlluminationIncrement`]: the network `K`. Needed for training
+/// as it is and once more through the
+/// [`IlluminationIncrement`](super::IlluminationIncrement): the network `K`. Needed for training
 /// only.
 ///
 /// In the authors' code the training of the estimator does not depend on it: it shows how far a single
