@@ -87,7 +87,7 @@ fn step_name(enhancer: &Enhancer, dark: &RgbImage) -> Result<String> {
     let [width, height] = [dark.width() as usize, dark.height() as usize];
     let frame = Frame::<Rgb<u8>>::new(dark, width, height, 3 * width)?;
     Ok(match (enhancer.exposure(), enhancer.color(), enhancer.denoise()) {
-        (Exposure::Full, ..) => format!("{}, as published", enhancer.estimator().method()),
+        (Exposure::Full, ..) => format!("{}, as published", enhancer.estimator().method().title()),
         (_, Color::PerChannel, _) => {
             let Tone { strength, gamma } = enhancer.tone(frame)?;
             format!("tone {strength:.2}:{gamma:.2}")

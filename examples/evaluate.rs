@@ -186,7 +186,7 @@ fn methods(options: &Options) -> Result<Vec<(String, Method)>> {
     let set = |enhancer| options.look.apply(enhancer, options.exposure);
     for preset in presets {
         let enhancer = set(Enhancer::from_preset(*preset, &device))?;
-        methods.push((format!("{} {preset}", preset.method()), sci(enhancer)));
+        methods.push((format!("{} {preset}", preset.method().title()), sci(enhancer)));
     }
     for weights in &options.weights {
         common::regular(weights)?;

@@ -45,7 +45,8 @@ struct Options {
     /// What to train: sci or sci++ (without it sci, or that of the file).
     #[arg(long)]
     method: Option<Method>,
-    /// In SCI++ only the estimator, which is all that enhancing needs: the same one, several times faster.
+    /// Train only the estimator of SCI++, which is all that enhancing needs: the same one, several times
+    /// faster. Calibrator and increment keep their initial weights.
     #[arg(long)]
     estimator_only: bool,
     /// How often to go through all photographs.
@@ -157,7 +158,8 @@ fn config(options: &Options) -> Result<TrainingConfig> {
             let method = config.model.method();
             if let Some(asked) = options.method.filter(|asked| *asked != method) {
                 let file = common::shown(&file);
-                return Err(format!("{file} is for {method}, not for {asked} (--method)").into());
+                let (is, asked) = (method.title(), asked.title());
+                return Err(format!("{file} is for {is}, not for {asked} (--method)").into());
             }
             config
         }
@@ -179,6 +181,9 @@ fn config(options: &Options) -> Result<TrainingConfig> {
     config.optimizer.learning_rate = options.lr.unwrap_or(config.optimizer.learning_rate);
     if let Some(stages) = options.stages {
         config.model = config.model.with_stages(stages);
+    }
+    if options.estimator_only && config.model.method() != Method::SciPlusPlus {
+        return Err("--estimator-only needs --method sci++: in SCI all is trained together".into());
     }
     config.alternation.estimator_only |= options.estimator_only;
     config.seed = options.seed.unwrap_or(config.seed);

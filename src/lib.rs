@@ -2,7 +2,7 @@
 #![cfg_attr(all(feature = "photo", feature = "presets"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(feature = "photo", feature = "presets")),
-    doc = "SCI (self-calibrated illumination learning) brightens dark photographs."
+    doc = "SCI and SCI++ (self-calibrated illumination learning) brighten dark photographs."
 )]
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

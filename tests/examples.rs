@@ -143,7 +143,7 @@ fn evaluate_without_ground_truth_has_no_columns_for_it() {
         "photograph,method,LOE,entropy,EME,NIQE,luminance,clipped,chroma,color cast,color shift"
     );
     let printed = text(&output.stdout);
-    let presets = Preset::ALL.map(|preset| format!("SCI {preset}"));
+    let presets = Preset::ALL.map(|preset| format!("{} {preset}", preset.method().title()));
     let methods: Vec<_> = ["input".to_owned()].into_iter().chain(presets).collect();
     for (line, method) in printed.lines().skip(1).zip(&methods) {
         assert!(line.starts_with(method), "{line}");

@@ -310,8 +310,9 @@ fn a_file_of_the_other_method_is_an_error_that_says_so() {
             ),
         };
         for error in errors {
+            let [is, wanted] = [method, wanted].map(Method::title);
             let says =
-                format!("{} holds weights of {method}, expected those of {wanted}", path.display());
+                format!("{} holds weights of {is}, expected those of {wanted}", path.display());
             assert_eq!(error.to_string(), says);
         }
     }

@@ -6,7 +6,7 @@ mod common;
 use common::allocation::{Counting, peak_of};
 use common::{cpu, fixture};
 use sci_burn::Error;
-use sci_burn::model::SciCascadeConfig;
+use sci_burn::model::{IlluminationEstimator, SciCascadeConfig, SciPlusPlusCascadeConfig};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -108,6 +108,9 @@ fn state_dict(tensor: &[u8]) -> Vec<u8> {
     [b"\x80\x02}(", text("enhance.in_conv.0.bias").as_slice(), tensor, b"u."].concat()
 }
 
+/// The bytes of a file that is just not too large to be looked at.
+const LARGE: usize = 10_200_000;
+
 fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
     let pickled = |parts: &[&[u8]]| checkpoint(&parts.concat());
     let many = |opcodes: &[u8], count: usize| pickled(&[b"\x80\x02", &opcodes.repeat(count), b"."]);
@@ -139,9 +142,21 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
         .collect();
     let listed = format!("{{{}}}", listed.join(","));
     let listed = [&(listed.len() as u64).to_le_bytes(), listed.as_bytes()].concat();
+    // Weights that fill a whole file, and a block with the greatest number.
+    let large = {
+        let name = "{\"ha.in_conv.0.weight\":{\"dtype\":\"F32\",\"shape\":";
+        let header = format!("{name}[{}],\"data_offsets\":[0,{LARGE}]}}}}", LARGE / 4);
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; LARGE]].concat()
+    };
+    let blocks = {
+        let name = format!("ha.blocks.{}.0.bias", usize::MAX);
+        let header =
+            format!("{{\"{name}\":{{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}}}");
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 4]].concat()
+    };
     let overlapping = {
-        // Every entry of the directory is the first one's 7 MB.
-        let data = vec![1; 7_000_000];
+        // Every entry of the directory is the first one's 10 MB.
+        let data = vec![1; LARGE];
         let names: Vec<_> = (0..2000).map(|index| format!("{index}")).collect();
         let empty = |name| Entry(name, 0, 0, b"");
         let mut entries: Vec<_> = names.iter().map(|name| empty(name.as_str())).collect();
@@ -151,7 +166,7 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
         at = u32::from_le_bytes(bytes[at + 16..at + 20].try_into().unwrap()) as usize;
         for name in &names {
             for size in [20, 24] {
-                bytes[at + size..at + size + 4].copy_from_slice(&7_000_000u32.to_le_bytes());
+                bytes[at + size..at + size + 4].copy_from_slice(&(LARGE as u32).to_le_bytes());
             }
             bytes[at + 42..at + 46].copy_from_slice(&[0; 4]);
             at += 46 + name.len();
@@ -185,26 +200,37 @@ fn hostile_files() -> Vec<(&'static str, Vec<u8>)> {
         ("directory.pt", archive(&[const { Entry("", 0, 0, b"") }; 60_000])),
         ("legacy.pt", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec()),
         ("header-40-mb.safetensors", json(40_000_000)),
-        ("header-7-mb.safetensors", json(7_000_000)),
+        ("header-10-mb.safetensors", json(LARGE)),
         ("claims-2-63.safetensors", claimed(1 << 63)),
         ("claims-100-mb.safetensors", claimed(100_000_000)),
         ("objects.safetensors", objects),
         ("tensors.safetensors", listed),
         ("claims.bpk", burnpack(u32::MAX, b"\xa0")),
-        ("metadata-7-mb.bpk", burnpack(7_000_000, &vec![0x81; 7_000_000])),
+        ("metadata-10-mb.bpk", burnpack(LARGE as u32, &vec![0x81; LARGE])),
+        ("large.safetensors", large),
+        ("blocks.safetensors", blocks),
         ("arrays.bpk", burnpack(100_000, &vec![0x81; 100_000])),
         ("array-2-63.bpk", burnpack(10, b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff\x00")),
         ("text-2-63.bpk", burnpack(10, b"\x7b\x7f\xff\xff\xff\xff\xff\xff\xff\x00")),
     ]
 }
 
+type Loader = fn(&Path) -> Result<(), Error>;
+
+/// All that reads weight files.
+const LOADERS: [Loader; 3] = [
+    |path| SciCascadeConfig::new().load(path, &cpu()).map(drop),
+    |path| SciPlusPlusCascadeConfig::new().load(path, &cpu()).map(drop),
+    |path| IlluminationEstimator::from_file(path, &cpu()).map(drop),
+];
+
 /// Loads a file on a thread of its own, so that a file that never ends fails the test. Gives the
 /// peak of what was allocated meanwhile.
-fn load(path: &Path) -> (Result<(), Error>, usize) {
+fn load(path: &Path, load: Loader) -> (Result<(), Error>, usize) {
     peak_of(|| {
         let loader = {
             let path = path.to_owned();
-            std::thread::spawn(move || SciCascadeConfig::new().load(path, &cpu()).map(drop))
+            std::thread::spawn(move || load(&path))
         };
         let start = Instant::now();
         while !loader.is_finished() {
@@ -217,19 +243,23 @@ fn load(path: &Path) -> (Result<(), Error>, usize) {
 
 #[test]
 fn hostile_files_end_in_one_line_and_take_little() {
-    let (result, peak) = load(&fixture("weights/cascade.pt"));
-    result.unwrap();
-    assert!(peak > 40_000, "the reading of 40 kB was not seen: {peak}");
+    for (file, loader) in ["weights/cascade.pt", "weights/plus-plus.pt"].into_iter().zip(LOADERS) {
+        let (result, peak) = load(&fixture(file), loader);
+        result.unwrap();
+        assert!(peak > 40_000, "the reading of 40 kB was not seen: {peak}");
+    }
 
     let folder = tempfile::tempdir().unwrap();
     let check = |path: &Path| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let (result, peak) = load(path);
-        let message = result.unwrap_err().to_string();
-        println!("{:>5} kB  {message}", peak / 1000);
-        assert!(message.contains(name) && !message.contains('\n'), "{name}: {message}");
-        assert!(message.len() < 1000, "{name}: {message}");
-        assert!(peak < 64 << 20, "{name} takes {peak} bytes");
+        for loader in LOADERS {
+            let (result, peak) = load(path, loader);
+            let message = result.unwrap_err().to_string();
+            println!("{:>5} kB  {message}", peak / 1000);
+            assert!(message.contains(name) && !message.contains('\n'), "{name}: {message}");
+            assert!(message.len() < 1000, "{name}: {message}");
+            assert!(peak < 64 << 20, "{name} takes {peak} bytes");
+        }
     };
     for (name, bytes) in hostile_files() {
         let path = folder.path().join(name);

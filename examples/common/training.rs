@@ -149,12 +149,13 @@ impl Progress {
         if self.bar.is_none() && !self.following.quiet {
             let seconds = self.epoch_began.map_or(0.0, |began| began.elapsed().as_secs_f64());
             say(format_args!(
-                "epoch {}/{}: loss {:.4}, gradient {:.3}, luminance {:.3}, clipped {:.2} %, color \
-                 cast {:.1} %, {:.1} images/s",
+                "epoch {}/{}: {}{}{}luminance {:.3}, clipped {:.2} %, color cast {:.1} %, {:.1} \
+                 images/s",
                 metrics.epoch,
                 self.epochs,
-                metrics.loss,
-                metrics.gradient_norm,
+                part("loss", metrics.loss),
+                part("gradient", metrics.gradient_norm),
+                part("calibrator loss", metrics.calibrator_loss),
                 metrics.luminance,
                 metrics.clipped * 100.0,
                 metrics.color_cast * 100.0,
@@ -174,6 +175,11 @@ impl Progress {
             None => note(line),
         }
     }
+}
+
+/// A number of an epoch that has it, for a line of several.
+fn part(name: &str, value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{name} {value:.4}, "))
 }
 
 /// Removes previews of epochs that a resumed run makes again.

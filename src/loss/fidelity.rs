@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-/// The mean squared difference between illumination and stage input (the paper's `L_f`, equation 6).
+/// The mean squared difference between illumination and stage input (`L_f`, equation 6 of the first paper).
 ///
 /// # Shapes
 /// - `input`, `illumination`: `[batch, 3, height, width]`

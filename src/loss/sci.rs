@@ -30,8 +30,9 @@ impl SciLossConfig {
     }
 }
 
-/// The training loss of one stage, `fidelity weight · L_f + L_s` (equation 5 of the paper). The loss
-/// of a cascade is the sum over its stages; that of fine-tuning is the one of a single stage.
+/// The training loss of one stage, `fidelity weight · L_f + L_s` (equation 5 of the first
+/// paper). The loss of a cascade of SCI is the sum over its stages; that of fine-tuning, and of the estimator
+/// of SCI++, is the one of a single stage.
 ///
 /// The gradient flows into both arguments: through the stage input the calibrator learns.
 #[doc(alias = "LossFunction")]

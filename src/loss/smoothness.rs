@@ -35,7 +35,7 @@ impl SmoothnessLossConfig {
     }
 }
 
-/// The smoothness of the illumination: the spatially varying L1 norm `L_s` of the paper's equation 7,
+/// The smoothness of the illumination: the spatially varying L1 norm `L_s` of the first paper's equation 7,
 /// over the 24 neighbors in a 5×5 window. The less two pixels' colors differ, the more a difference of
 /// their illuminations counts.
 #[doc(alias = "SmoothLoss")]

@@ -2,8 +2,8 @@ use super::{
     IlluminationEstimator, Method, SciCascade, SciCascadeConfig, SciPlusPlusCascade,
     SciPlusPlusCascadeConfig,
 };
-#[cfg(feature = "train")]
 use crate::error::Result;
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the cascade of either method, which a training is about.
@@ -44,6 +44,29 @@ impl CascadeConfig {
         }
     }
 
+    /// A cascade with the published random initialization, drawn with seed 0: the same weights
+    /// every time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`](crate::Error::Setting) where a setting is out of its range.
+    pub fn init(&self, device: &Device) -> Result<Cascade> {
+        self.init_with_seed(0, device)
+    }
+
+    /// As [`init`](Self::init), with the weights that belong to `seed`. They are drawn on the host
+    /// and are equal on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_with_seed(&self, seed: u64, device: &Device) -> Result<Cascade> {
+        Ok(match self {
+            Self::Sci(config) => config.init_with_seed(seed, device)?.into(),
+            Self::SciPlusPlus(config) => config.init_with_seed(seed, device)?.into(),
+        })
+    }
+
     #[cfg(feature = "train")]
     pub(crate) fn check(&self) -> Result<()> {
         match self {
@@ -62,18 +85,6 @@ impl From<SciCascadeConfig> for CascadeConfig {
 impl From<SciPlusPlusCascadeConfig> for CascadeConfig {
     fn from(config: SciPlusPlusCascadeConfig) -> Self {
         Self::SciPlusPlus(config)
-    }
-}
-
-impl From<SciCascade> for Cascade {
-    fn from(cascade: SciCascade) -> Self {
-        Self::Sci(cascade)
-    }
-}
-
-impl From<SciPlusPlusCascade> for Cascade {
-    fn from(cascade: SciPlusPlusCascade) -> Self {
-        Self::SciPlusPlus(cascade)
     }
 }
 
@@ -100,5 +111,25 @@ impl Cascade {
     /// The method.
     pub fn method(&self) -> Method {
         self.estimator().method()
+    }
+
+    /// The configuration that gives a cascade of this shape.
+    pub fn config(&self) -> CascadeConfig {
+        match self {
+            Self::Sci(cascade) => cascade.config().into(),
+            Self::SciPlusPlus(cascade) => cascade.config().into(),
+        }
+    }
+}
+
+impl From<SciCascade> for Cascade {
+    fn from(cascade: SciCascade) -> Self {
+        Self::Sci(cascade)
+    }
+}
+
+impl From<SciPlusPlusCascade> for Cascade {
+    fn from(cascade: SciPlusPlusCascade) -> Self {
+        Self::SciPlusPlus(cascade)
     }
 }

@@ -20,7 +20,8 @@ impl Method {
     /// Both methods.
     pub const ALL: [Self; 2] = [Self::Sci, Self::SciPlusPlus];
 
-    /// The method's name in configurations and on command lines: `sci` or `sci++`.
+    /// The method's name in configurations and on command lines, which is also printed and parsed: `sci`
+    /// or `sci++`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sci => "sci",
@@ -39,7 +40,7 @@ impl Method {
 
 impl fmt::Display for Method {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.title())
+        formatter.write_str(self.name())
     }
 }
 

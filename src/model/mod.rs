@@ -9,6 +9,7 @@
 //! | cascade | [`SciCascade`]: every stage estimates anew, from an input that the calibrator has changed | [`SciPlusPlusCascade`]: the first stage estimates, the later ones add to its illumination |
 //! | calibrator | [`SelfCalibrator`], batch normalization, `r − sigmoid(…)` | [`SciPlusPlusCalibrator`], no normalization, `r + …` |
 //! | a third network | | [`IlluminationIncrement`], what a stage adds |
+//! | trained | all together, with the sum of the stages' losses | in turn: the estimator with the loss of the first stage, the others with that of the later ones |
 //! | initial weights | N(0, 0.02) | PyTorch's default for convolutions |
 
 mod cascade;

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-/// The enhanced image `clamp(image / illumination, 0, 1)`: Retinex, equation 1 of the paper.
+/// The enhanced image `clamp(image / illumination, 0, 1)`: Retinex, equation 1 of the first paper.
 ///
 /// # Shapes
 /// - `image`, `illumination`, output: `[batch, 3, height, width]`, the output in `[0, 1]`

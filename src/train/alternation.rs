@@ -5,7 +5,8 @@ use burn::config::Config;
 /// How SCI++ trains its estimator and its calibrator in turn. The defaults are the published ones.
 ///
 /// The estimator's loss does not depend on the calibrator or the increment, so they can be left out: the
-/// estimator will be the same, bit for bit, after a fraction of the time.
+/// estimator will be the same, bit for bit, after a fraction of the time; the other two then keep their
+/// initial weights, in the files of the run too.
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AlternationConfig {
@@ -14,7 +15,8 @@ pub struct AlternationConfig {
     pub cycle: usize,
     /// How many steps of a cycle train the estimator: those whose number, counted from 1 through the whole
     /// training, leaves a smaller remainder when it is divided by `cycle`. The others train calibrator
-    /// and increment, while the estimator stays as it is. From 1 to `cycle`.
+    /// and increment, while the estimator stays as it is. From 1 to `cycle`. Several devices make one step
+    /// together, so a run that is resumed with another number of them goes on at another place of the cycle.
     #[config(default = 7)]
     pub estimator_steps: usize,
     /// Whether the steps that train calibrator and increment are left out, with their photographs.

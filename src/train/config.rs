@@ -3,8 +3,9 @@ use super::data::{Darken, SamplingConfig};
 use super::optimizer::OptimizerConfig;
 use crate::error::{Cause, Error, Result};
 use crate::loss::SciLossConfig;
-use crate::model::{CascadeConfig, Method};
+use crate::model::{CascadeConfig, Method, SciCascadeConfig, SciPlusPlusCascadeConfig};
 use burn::config::Config;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub struct TrainingConfig {
     pub data: PathBuf,
     /// The folder of validation photographs. By default, up to 16 of `data` are used.
     pub validation: Option<PathBuf>,
-    /// The model, and with it the method.
+    /// The model, and with it the method. [`with_method`](Self::with_method) also sets what depends on it.
     #[config(default = "CascadeConfig::new(Method::Sci)")]
     pub model: CascadeConfig,
     /// The loss, in SCI++ that of the estimator.
@@ -38,7 +39,8 @@ pub struct TrainingConfig {
     #[config(default = 1)]
     pub batch_size: usize,
     /// Number of passes over all photographs. At least 1, below 2³². It determines how bright the
-    /// results are: the authors' checkpoints are from after 500 to 1000 steps.
+    /// results of SCI are: the authors' checkpoints are from after 500 to 1000 steps, that of SCI++ from
+    /// after 3500.
     #[config(default = 100)]
     pub epochs: usize,
     /// The mean luminance of the enhanced validation photographs, in `(0, 1)`, at which the training
@@ -51,8 +53,9 @@ pub struct TrainingConfig {
 }
 
 impl TrainingConfig {
-    /// The same configuration for a method: with its published model, and without a limit to the gradient
-    /// in SCI++. Everything else that is published is the same in both.
+    /// The same configuration for a method: model, alternation and the limit of the gradient, which SCI++
+    /// does not have, become the published ones, whatever they were. Everything else that is published is the
+    /// same in both.
     pub fn with_method(self, method: Method) -> Self {
         let max_gradient_norm = match method {
             Method::Sci => OptimizerConfig::new().max_gradient_norm,
@@ -92,8 +95,15 @@ impl TrainingConfig {
             settings["sampling"]["darken"] = to_value(&Darken::new([0.0; 2]));
         }
         overlay(&mut settings, given, "")?;
-        serde_path_to_error::deserialize(settings)
-            .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner()).into())
+        // By itself, since an enum tells nothing of where in a variant the fault is.
+        let model = settings["model"].clone();
+        match &defaults.model {
+            CascadeConfig::Sci(_) => read::<SciCascadeConfig>(model, "model.").map(drop),
+            CascadeConfig::SciPlusPlus(_) => {
+                read::<SciPlusPlusCascadeConfig>(model, "model.").map(drop)
+            }
+        }?;
+        read(settings, "").map_err(Cause::from)
     }
 
     /// Writes the configuration as JSON.
@@ -108,7 +118,7 @@ impl TrainingConfig {
 
     /// Refuses settings that are out of range.
     pub(super) fn check(&self) -> Result<()> {
-        let refused = |setting, reason: &str| Err(Error::setting(setting, reason));
+        let refused = |setting: &str, reason: &str| Err(Error::setting(setting, reason));
         if self.data.as_os_str().is_empty() {
             return refused("data", "is missing, must be a folder of photographs");
         }
@@ -126,7 +136,10 @@ impl TrainingConfig {
         self.alternation.init(loss).map_err(|error| error.in_section("alternation"))?;
         match &self.model {
             CascadeConfig::Sci(_) if self.alternation != AlternationConfig::new() => {
-                return refused("alternation", "is for SCI++ only, must be left out for SCI");
+                let defaults = to_value(&AlternationConfig::new());
+                let differs = difference(&to_value(&self.alternation), &defaults, "alternation");
+                let (setting, ours, _) = differs.expect("configurations that differ");
+                return refused(&setting, &format!("is {ours}, which only SCI++ has a use for"));
             }
             CascadeConfig::SciPlusPlus(model)
                 if model.stages < 2 && !self.alternation.estimator_only =>
@@ -172,6 +185,11 @@ impl TrainingConfig {
             epochs: self.epochs,
             ..config.clone()
         };
+        // Of two methods everything else differs too.
+        let [ours, theirs] = [self, other].map(|config| config.model.method());
+        if ours != theirs {
+            return Some(("model.method".to_owned(), ours.to_string(), theirs.to_string()));
+        }
         difference(&to_value(&comparable(self)), &to_value(&comparable(other)), "")
     }
 }
@@ -186,6 +204,12 @@ fn to_value(config: &impl Serialize) -> Value {
     serde_json::to_value(config).expect("a configuration becomes JSON")
 }
 
+/// A configuration from its settings, with an error that names the one at fault.
+fn read<T: DeserializeOwned>(settings: Value, section: &str) -> Result<T, String> {
+    serde_path_to_error::deserialize(settings)
+        .map_err(|error| format!("setting `{section}{}`: {}", error.path(), error.inner()))
+}
+
 /// Replaces settings by those in `given`.
 fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String> {
     match (settings, given) {
@@ -196,10 +220,6 @@ fn overlay(settings: &mut Value, given: Value, name: &str) -> Result<(), String>
                     settings.get_mut(&key).ok_or_else(|| format!("no setting `{name}`"))?;
                 overlay(setting, value, &name)?;
             }
-        }
-        // The method decides how the model is read, and then serde does not name the setting.
-        (Value::Number(_), given @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => {
-            return Err(format!("setting `{name}`: is {given}, must be a number"));
         }
         (setting, given) => *setting = given,
     }
@@ -223,8 +243,6 @@ fn join(name: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    use crate::model::{SciCascadeConfig, SciPlusPlusCascadeConfig};
 
     fn config() -> TrainingConfig {
         let sampling = SamplingConfig::new()
@@ -268,15 +286,19 @@ mod tests {
 
     #[test]
     fn settings_that_do_not_exist_are_named() {
-        let refused = |text| TrainingConfig::parse(text).unwrap_err().to_string();
+        let refused = |text: &str| TrainingConfig::parse(text).unwrap_err().to_string();
         let message = refused(r#"{"data": "photos", "loss": {"fidelity": 2}}"#);
         assert_eq!(message, "no setting `loss.fidelity`");
         let message = refused(r#"{"sampling": {"darken": {"stops": [2, 4], "iso": 3}}}"#);
         assert_eq!(message, "no setting `sampling.darken.iso`");
         let message = refused(r#"{"optimizer": {"learning_rate": "fast"}}"#);
         assert!(message.starts_with("setting `optimizer.learning_rate`"), "{message}");
-        let message = refused(r#"{"model": {"stages": "many"}}"#);
-        assert_eq!(message, "setting `model.stages`: is \"many\", must be a number");
+        for wrong in ["\"many\"", "2.5", "-1", "true", "null"] {
+            let message = refused(&format!(r#"{{"model": {{"stages": {wrong}}}}}"#));
+            assert!(message.starts_with("setting `model.stages`"), "{message}");
+        }
+        let message = refused(r#"{"model": {"method": "sci++", "estimator": {"method": "sci+"}}}"#);
+        assert!(message.starts_with("setting `model.estimator.method`"), "{message}");
         let message = refused(r#"{"model": {"method": "sci", "increment": {}}}"#);
         assert_eq!(message, "no setting `model.increment`");
         let message = refused(r#"{"model": {"method": "sci+"}}"#);
@@ -291,6 +313,9 @@ mod tests {
         let (name, ours, theirs) = config().difference(&other).unwrap();
         assert_eq!([&*name, &*ours, &*theirs], ["optimizer.learning_rate", "0.0003", "0.001"]);
         assert_eq!(config().difference(&config().with_epochs(1)), None);
+        let other = config().with_method(Method::SciPlusPlus);
+        let (name, ours, theirs) = config().difference(&other).unwrap();
+        assert_eq!([&*name, &*ours, &*theirs], ["model.method", "sci", "sci++"]);
     }
 
     #[test]
@@ -320,7 +345,7 @@ mod tests {
             ),
             (
                 config().with_alternation(AlternationConfig::new().with_estimator_only(true)),
-                "alternation",
+                "alternation.estimator_only",
             ),
             (
                 config()

@@ -186,10 +186,13 @@ fn train_model<M: Model>(
         halt,
         history,
     };
+    let host = device.clone().without_autodiff();
+    // Burn's engine would panic at a checkpoint that holds another model.
+    checkpoint.map(|epoch| session.model_of(epoch, &host)).transpose()?;
     if !session.is_over(completed) && !session.halt.requested() {
         session.run(learner, data, devices)?;
     }
-    session.result(initial, &device.without_autodiff())
+    session.result(initial, &host)
 }
 
 /// The photographs of a training.
@@ -305,7 +308,7 @@ impl<M: Model> Session<'_, M> {
         if self.config.model.method() == Method::SciPlusPlus {
             engine = engine
                 .metric_train_numeric(Average::new(column::CALIBRATOR_LOSS, |s: &StepValues| {
-                    s.calibrator.then_some(s.loss)
+                    s.trains_calibrator.then_some(s.loss)
                 }));
         }
         if let Some(checkpoint) = self.checkpoint {
@@ -353,7 +356,8 @@ impl<M: Model> Session<'_, M> {
         let network = self.model.init_with_seed(self.config.seed, device)?;
         let learner = self.config.optimizer.learner(network, self.loss.clone())?;
         let record = self.folder.model_record(epoch)?;
-        Ok(learner.model().load_record(record).network.valid().into())
+        let unfit = |error| Error::malformed(self.folder.model(epoch), "checkpoint", error);
+        Ok(learner.model().try_load_record(record).map_err(unfit)?.network.valid().into())
     }
 
     /// Adds the checkpoint that a training which diverged can go back to. A checkpoint from which the

@@ -15,7 +15,8 @@ use burn::train::Learner;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Configuration of [`fine_tune`]. The defaults are the published ones.
+/// Configuration of [`fine_tune`]. The defaults are the published ones of SCI; for an estimator of SCI++ the
+/// gradient is limited too.
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FineTuningConfig {
@@ -49,7 +50,7 @@ pub struct FineTuned {
 }
 
 /// Adapts a trained estimator to a photograph, or to a folder of them, with the loss of one stage and
-/// without the calibrator (section 3.4 of the paper; the authors' `finetune.py`).
+/// without the calibrator (section 3.4 of the first paper; the authors' `finetune.py`).
 ///
 /// A single photograph is decoded once and kept in memory; several are decoded each time they are
 /// used. A dashboard or previews of the monitor have no effect here.

@@ -9,19 +9,20 @@ use burn::train::metric::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The mean of one number over an epoch, in which every photograph has the same weight. NaN where no
-/// step has that number.
+/// The mean of one number over an epoch, in which every photograph has the same weight. It is not
+/// available where no step has that number.
 pub(super) struct Average<T> {
     name: MetricName,
     of: fn(&T) -> Option<f64>,
-    last: f64,
+    /// Of the last step, if it has that number.
+    last: Option<f64>,
     sum: f64,
     count: usize,
 }
 
 impl<T> Average<T> {
     pub(super) fn new(name: &str, of: fn(&T) -> Option<f64>) -> Self {
-        Self { name: Arc::new(name.to_owned()), of, last: f64::NAN, sum: 0.0, count: 0 }
+        Self { name: Arc::new(name.to_owned()), of, last: None, sum: 0.0, count: 0 }
     }
 
     fn mean(&self) -> f64 {
@@ -52,33 +53,35 @@ impl<T: Measurable> Metric for Average<T> {
         item: &Measurement<T>,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        if let Some(value) = (self.of)(&item.value) {
-            let photos = item.origin.photos.len().max(1);
-            self.last = value;
-            self.sum += value * photos as f64;
-            self.count += photos;
-        }
-        let formatted = format!("epoch {:.4} - batch {:.4}", self.mean(), self.last);
-        Ok(SerializedEntry::new(formatted, NumericEntry::Value(self.last).serialize()))
+        self.last = (self.of)(&item.value);
+        let Some(value) = self.last else { return Ok(SerializedEntry::not_available(None)) };
+        let photos = item.origin.photos.len().max(1);
+        self.sum += value * photos as f64;
+        self.count += photos;
+        let formatted = format!("epoch {:.4} - batch {value:.4}", self.mean());
+        Ok(SerializedEntry::new(formatted, NumericEntry::Value(value).serialize()))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        if self.count == 0 {
+            return Ok(SerializedEntry::not_available(None));
+        }
         let formatted = format!("epoch {:.4}", self.mean());
         Ok(SerializedEntry::new(formatted, self.final_value().serialize()))
     }
 
     fn clear(&mut self) {
-        (self.last, self.sum, self.count) = (f64::NAN, 0.0, 0);
+        (self.last, self.sum, self.count) = (None, 0.0, 0);
     }
 }
 
 impl<T: Measurable> Numeric for Average<T> {
     fn value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.last))
+        self.last.map(NumericEntry::Value)
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.mean()))
+        (self.count > 0).then(|| NumericEntry::Value(self.mean()))
     }
 
     fn final_value(&self) -> NumericEntry {

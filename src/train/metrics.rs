@@ -24,14 +24,14 @@ pub struct StepValues {
     pub smoothness: f64,
     /// The norm of the gradient over all parameters, before it is clipped.
     pub gradient_norm: f64,
-    /// Whether it was a step of SCI++ that trains calibrator and increment.
-    pub calibrator: bool,
+    /// Whether it was a step of SCI++ that trains calibrator and increment, not the estimator.
+    pub trains_calibrator: bool,
 }
 
 impl StepValues {
     /// A number that belongs to every step but those of SCI++ that train the calibrator.
     pub(super) fn of_estimator(&self, value: f64) -> Option<f64> {
-        (!self.calibrator).then_some(value)
+        (!self.trains_calibrator).then_some(value)
     }
 
     /// Refuses values that are not finite, with an error that names the photographs.
@@ -78,32 +78,30 @@ impl PhotoMetrics {
     }
 }
 
-/// What is measured in an epoch: one row of a run's `metrics.csv`. The loss and its parts and the
-/// gradient norm are means over the steps of the epoch, in SCI++ over those that train the estimator, and
-/// NaN if there was none. The others are means over the validation photographs, which are scaled down to at
-/// most 640 pixels.
+/// What is measured in an epoch: one row of a run's `metrics.csv`. What is about the training is a mean over
+/// the steps of the epoch, in SCI++ over those that train the estimator, and `None` where there was no such
+/// step. The others are means over the validation photographs, which are scaled down to at most 640 pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EpochMetrics {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// What is minimized, summed over the stages.
-    pub loss: f64,
-    /// The fidelity, without its weight, summed over the stages.
-    pub fidelity: f64,
-    /// The smoothness, summed over the stages.
-    pub smoothness: f64,
+    /// What is minimized, in SCI summed over the stages.
+    pub loss: Option<f64>,
+    /// The fidelity, without its weight, summed like the loss.
+    pub fidelity: Option<f64>,
+    /// The smoothness, summed like the loss.
+    pub smoothness: Option<f64>,
     /// The norm of the gradient over all parameters, before it is clipped.
-    pub gradient_norm: f64,
+    pub gradient_norm: Option<f64>,
     /// The mean luminance of the enhanced photographs, in `[0, 1]`.
     pub luminance: f64,
     /// The share of their pixels whose brightest channel is at or above 0.98, in `[0, 1]`.
     pub clipped: f64,
     /// How far their colors have shifted, as a relative change; see [`PhotoMetrics`].
     pub color_cast: f64,
-    /// The loss of SCI++'s calibrator, as a mean over the steps that train it. `None` where there was no
-    /// such step.
+    /// The loss of SCI++'s calibrator, over the steps that train it.
     #[serde(default)]
     pub calibrator_loss: Option<f64>,
 }
@@ -124,27 +122,30 @@ impl EpochMetrics {
     /// Notes the mean of a metric.
     pub(super) fn set(&mut self, name: &str, value: f64) {
         match name {
-            column::CALIBRATOR_LOSS => self.calibrator_loss = (!value.is_nan()).then_some(value),
-            name => {
-                if let Some(column) = self.named(name) {
-                    *column = value;
-                }
-            }
+            column::LOSS => self.loss = Some(value),
+            column::FIDELITY => self.fidelity = Some(value),
+            column::SMOOTHNESS => self.smoothness = Some(value),
+            column::GRADIENT_NORM => self.gradient_norm = Some(value),
+            column::LUMINANCE => self.luminance = value,
+            column::CLIPPED => self.clipped = value,
+            column::COLOR_CAST => self.color_cast = value,
+            column::CALIBRATOR_LOSS => self.calibrator_loss = Some(value),
+            _ => {}
         }
     }
 
-    pub(super) fn named(&mut self, name: &str) -> Option<&mut f64> {
-        Some(match name {
-            column::LOSS => &mut self.loss,
-            column::FIDELITY => &mut self.fidelity,
-            column::SMOOTHNESS => &mut self.smoothness,
-            column::GRADIENT_NORM => &mut self.gradient_norm,
-            column::LUMINANCE => &mut self.luminance,
-            column::CLIPPED => &mut self.clipped,
-            column::COLOR_CAST => &mut self.color_cast,
-            column::CALIBRATOR_LOSS => return self.calibrator_loss.as_mut(),
-            _ => return None,
-        })
+    pub(super) fn get(&self, name: &str) -> Option<f64> {
+        match name {
+            column::LOSS => self.loss,
+            column::FIDELITY => self.fidelity,
+            column::SMOOTHNESS => self.smoothness,
+            column::GRADIENT_NORM => self.gradient_norm,
+            column::LUMINANCE => Some(self.luminance),
+            column::CLIPPED => Some(self.clipped),
+            column::COLOR_CAST => Some(self.color_cast),
+            column::CALIBRATOR_LOSS => self.calibrator_loss,
+            _ => None,
+        }
     }
 }
 

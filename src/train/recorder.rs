@@ -76,7 +76,7 @@ impl MetricLogger for Recorder {
         _: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
         let row = locked(&self.history).0.get(&epoch).copied();
-        let value = row.and_then(|mut row| row.named(name).copied());
+        let value = row.and_then(|row| row.get(name));
         Ok(value.map(NumericEntry::Final).into_iter().collect())
     }
 

@@ -16,8 +16,8 @@ pub(super) struct Renderer {
     events: Events,
     halt: Halt,
     dashboard: Option<Box<dyn MetricsRenderer>>,
-    /// Which metric is the loss.
-    loss: Option<MetricId>,
+    /// The metrics of which one is the loss of a step: SCI++ has two.
+    losses: Vec<MetricId>,
     last: f64,
     training: bool,
 }
@@ -42,7 +42,7 @@ impl Renderer {
             events: events.clone(),
             halt: halt.clone(),
             dashboard,
-            loss: None,
+            losses: Vec::new(),
             last: 0.0,
             training: false,
         }
@@ -52,7 +52,7 @@ impl Renderer {
 impl MetricsRendererTraining for Renderer {
     fn update_train(&mut self, state: MetricState) {
         if let MetricState::Numeric(entry, Some(value)) = &state
-            && self.loss.as_ref() == Some(&entry.metric_id)
+            && self.losses.contains(&entry.metric_id)
         {
             self.last = value.current();
         }
@@ -133,8 +133,8 @@ impl MetricsRenderer for Renderer {
     }
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        if *definition.name == column::LOSS {
-            self.loss = Some(definition.metric_id.clone());
+        if [column::LOSS, column::CALIBRATOR_LOSS].contains(&definition.name.as_str()) {
+            self.losses.push(definition.metric_id.clone());
         }
         if let Some(dashboard) = &mut self.dashboard {
             dashboard.register_metric(definition);

@@ -16,10 +16,11 @@ impl OptimizerConfig {
     /// A learner that has made no step yet: what [`train`](crate::train::train()) runs, and what a
     /// training loop of your own calls `train_step`, `lr_step` and `optimizer_step` on.
     ///
-    /// The network is an [`SciCascade`] or an [`IlluminationEstimator`], with a [`SciLoss`]; or an
+    /// The network is a [`SciCascade`] or an [`IlluminationEstimator`], with a [`SciLoss`]; or a
     /// [`SciPlusPlusCascade`], with an [`Alternation`], whose batches need
     /// [their iteration](Batch::with_iteration). What a step returns as `item` is still being computed;
-    /// `item.wait()?.value` waits for its [`StepValues`].
+    /// `item.wait()?.value` waits for its [`StepValues`]. The published training of SCI++ does not clip:
+    /// [`max_gradient_norm`](OptimizerConfig::max_gradient_norm) is to be `None` for it.
     ///
     /// ```
     /// use sci_burn::burn::tensor::Tensor;
@@ -91,7 +92,7 @@ pub trait Trainable: sealed::Sealed + Module + ModuleDisplay + std::fmt::Display
 impl Trainable for SciCascade {
     type Loss = SciLoss;
 
-    /// The sum of the stages' losses (section 3.3 of the paper).
+    /// The sum of the stages' losses (section 3.3 of the first paper).
     fn terms(&self, image: Tensor<4>, _: usize, loss: &SciLoss) -> LossTerms {
         let estimates = self.estimates(image).into_iter();
         sum(estimates.map(|stage| loss.terms(stage.input, stage.illumination)))
@@ -176,8 +177,8 @@ impl<N: Trainable> TrainStep for Training<N> {
         let norm = gradient_norm(self, &gradients);
         let values = [loss.total, loss.fidelity, loss.smoothness].map(Tensor::detach);
         let values = Tensor::cat([values.to_vec(), vec![norm]].concat(), 0);
-        let calibrator = N::trains_calibrator(iteration, &self.loss);
-        let known = StepValues { calibrator, ..StepValues::default() };
+        let trains_calibrator = N::trains_calibrator(iteration, &self.loss);
+        let known = StepValues { trains_calibrator, ..StepValues::default() };
         TrainOutput { grads: gradients, item: Pending::new(known, values, batch.origin) }
     }
 

@@ -24,7 +24,7 @@ pub use presets::Preset;
 
 use crate::error::Result;
 use crate::model::{
-    Cascade, IlluminationEstimator, IlluminationEstimatorConfig, Method, SciCascade,
+    Cascade, CascadeConfig, IlluminationEstimator, IlluminationEstimatorConfig, Method, SciCascade,
     SciCascadeConfig, SciPlusPlusCascade, SciPlusPlusCascadeConfig,
 };
 use burn::tensor::Device;
@@ -72,6 +72,20 @@ impl SciPlusPlusCascadeConfig {
         let (path, cascade) = (path.as_ref(), self.init(device)?);
         let kind = cascade.kind();
         load(cascade, kind, format::read(path)?, path)
+    }
+}
+
+impl CascadeConfig {
+    /// A cascade with the weights of a file of its method.
+    ///
+    /// # Errors
+    ///
+    /// As [`SciCascadeConfig::load`].
+    pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<Cascade> {
+        Ok(match self {
+            Self::Sci(config) => config.load(path, device)?.into(),
+            Self::SciPlusPlus(config) => config.load(path, device)?.into(),
+        })
     }
 }
 

@@ -81,20 +81,20 @@ fn bare(stored: &str) -> &str {
 
 /// The method that a file's tensors belong to, or `None` where their names tell nothing.
 ///
-/// Both methods have names in common, and a file of SCI lists its shared blocks once more under names
-/// that are those of SCI++. So whatever only SCI has decides: its estimator's prefix, normalizations, and
-/// the shared blocks themselves.
+/// The methods have names in common, and a file of SCI lists its shared blocks once more, or only, under
+/// names that are those of SCI++. So whatever only SCI has decides: names that SCI++ does not know, the
+/// estimator's prefix, and the statistics of a normalization.
 pub(super) fn method<'a>(stored: impl Iterator<Item = &'a str>) -> Option<Method> {
     let mut method = None;
     for name in stored.map(bare) {
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        if starts(&["enhance.", "conv.", "calibrate.convs.", "calibrate.in_conv.1."])
-            || name.contains("_norm")
-        {
-            return Some(Method::Sci);
-        }
-        if starts(&["ha.", "hb.", "increment."]) || starts(&SCI_PLUS_PLUS.blocks.concat()) {
-            method = Some(Method::SciPlusPlus);
+        let statistic = [".running_mean", ".running_var"].iter().any(|end| name.ends_with(end));
+        // Blocks that no normalization belongs to are those of SCI++.
+        let block = name.contains("block_convs.");
+        match Method::ALL.map(|method| to_ours(method, name).is_some()) {
+            [true, false] => return Some(Method::Sci),
+            _ if statistic || name.starts_with(SCI.estimator) => return Some(Method::Sci),
+            [sci, true] if block || !sci => method = Some(Method::SciPlusPlus),
+            _ => {}
         }
     }
     method
@@ -132,9 +132,12 @@ fn number<'a>(pattern: &str, layer: &'a str) -> Option<&'a str> {
         return (pattern == layer).then_some("");
     };
     let number = layer.strip_prefix(before)?.strip_suffix(after)?;
-    // In one spelling only, so that two names are not one tensor.
-    let plain = number.parse::<usize>().is_ok_and(|value| value.to_string() == number);
-    plain.then_some(number)
+    index(number).map(|_| number)
+}
+
+/// The number of a block, in one spelling only, so that no two names are one tensor.
+fn index(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|index: &usize| index.to_string() == text)
 }
 
 /// All the names under which PyTorch lists a tensor.
@@ -165,7 +168,7 @@ pub(super) fn block_counts<'a>(
     for name in stored.map(bare) {
         for (count, lists) in counts.iter_mut().zip(names(method).blocks) {
             let rest = lists.iter().find_map(|list| name.strip_prefix(list));
-            let index = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+            let index = rest.and_then(|rest| index(rest.split('.').next()?));
             if let Some(index) = index {
                 *count = Some(count.unwrap_or(0).max(index.saturating_add(1)));
             }
@@ -206,7 +209,11 @@ mod tests {
         }
         for stored in ["ha.blocks.012.0.bias", "ha.blocks.+1.0.bias", "ha.blocks..0.bias", "ha.0"] {
             assert_eq!(to_ours(Method::SciPlusPlus, stored), None, "{stored}");
+            assert_eq!(block_counts(Method::SciPlusPlus, [stored].into_iter()), [None; 3]);
         }
+        let last = format!("ha.blocks.{}.0.bias", usize::MAX);
+        let counts = block_counts(Method::SciPlusPlus, [last.as_str()].into_iter());
+        assert_eq!(counts, [Some(usize::MAX), None, None]);
     }
 
     #[test]
@@ -228,11 +235,14 @@ mod tests {
         assert_eq!(of(&["calibrate.blocks.0.0.weight", "calibrate.in_conv.1.bias"]), sci);
         assert_eq!(of(&["enhance.blocks.0.0.weight"]), sci);
         assert_eq!(of(&["blocks.0.0.weight", "conv.0.weight"]), sci);
+        // As it is written where each tensor has only the first of its names.
+        assert_eq!(of(&["in_conv.0.bias", "blocks.0.0.bias", "blocks.0.1.running_mean"]), sci);
         assert_eq!(of(&["network.estimator.block_convs.0.bias", "block_norm.bias"]), sci);
         for name in ["ha.in_conv.0.bias", "blocks.0.0.bias", "network.block_convs.0.bias"] {
             assert_eq!(of(&["in_conv.0.bias", name]), Some(Method::SciPlusPlus), "{name}");
         }
         assert_eq!(of(&["in_conv.0.weight", "momentum"]), None);
+        assert_eq!(of(&["ha.in_conv.0.weight", "grad_norm"]), Some(Method::SciPlusPlus));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of an [`SciPlusPlusCascade`]. The defaults are the published model.
+/// Configuration of a [`SciPlusPlusCascade`]. The defaults are the published model.
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SciPlusPlusCascadeConfig {
@@ -82,7 +82,7 @@ pub struct SciPlusPlusCascade {
     pub stages: usize,
 }
 
-/// The result of one stage of an [`SciPlusPlusCascade`]. All tensors are `[batch, 3, height, width]`.
+/// The result of one stage of a [`SciPlusPlusCascade`]. All tensors are `[batch, 3, height, width]`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SciPlusPlusStage {

@@ -62,7 +62,7 @@ impl SelfCalibratorConfig {
 }
 
 /// Computes the next stage's input from a stage's result, so that all stages converge to the same
-/// illumination: the network `K` of the paper's section 3.2. Needed for training only.
+/// illumination: the network `K` of the first paper's section 3.2. Needed for training only.
 #[doc(alias = "CalibrateNetwork")]
 #[derive(Module, Debug)]
 pub struct SelfCalibrator {

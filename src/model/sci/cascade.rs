@@ -58,7 +58,7 @@ impl SciCascadeConfig {
 }
 
 /// The whole model of the training: estimator and calibrator, applied in a cascade of stages with
-/// shared weights (figure 2 and equation 4 of the paper).
+/// shared weights (figure 2 and equation 4 of the first paper).
 ///
 /// To enhance photographs only the [estimator](SciCascade::estimator) is needed.
 #[doc(alias = "Network")]

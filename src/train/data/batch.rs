@@ -29,7 +29,7 @@ pub struct Origin {
     /// The step of that epoch, from 1.
     pub step: usize,
     /// The step of the whole training, from 1. Photographs that cannot be read count, so that it is the
-    /// same for all devices.
+    /// same for all devices. 0 where it is unknown, which SCI++ takes for a step of the estimator.
     pub iteration: usize,
     /// The photographs.
     pub photos: Vec<PathBuf>,

@@ -188,9 +188,10 @@ impl Iterator for Epoch<'_> {
             return Some(Ok(Batch { image, origin, pictured: false }));
         }
         self.done = total;
-        (self.steps == 0 && !self.wanted.is_empty()).then(|| {
+        // An epoch may have few steps, or none, where some are left out.
+        (self.steps == 0 && self.loader.set.is_unreadable()).then(|| {
             self.steps = 1;
-            let reason = "no photograph of this epoch can be read";
+            let reason = "no photograph can be read any more";
             Err(LoadingError::wrap(Error::read(self.loader.set.path(0), reason)))
         })
     }

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Configuration of what a step uses of a photograph. Random choices are made again each time.
 #[derive(Config, Debug, PartialEq)]
@@ -219,18 +219,26 @@ impl PhotoSet {
         self.photos.iter().map(|photo| format!("{}\n", photo.display())).collect()
     }
 
+    /// Whether none of the photographs could be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.refused().len() == self.photos.len()
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self, index: usize) -> Option<Arc<DynamicImage>> {
         if self.kept.is_some() {
             return self.kept.clone();
         }
-        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused().contains(&index) {
+        if self.refused().contains(&index) {
             return None;
         }
         match open(&self.photos[index], self.sampling.least_size()) {
             Ok(photo) => Some(photo.into()),
             Err(error) => {
-                if refused().insert(index) {
+                if self.refused().insert(index) {
                     (self.on_refused)(error);
                 }
                 None
