@@ -271,8 +271,9 @@ impl LookOptions {
 /// The weights and the device, as options.
 #[derive(clap::Args)]
 pub struct NetworkOptions {
-    /// Preset weights, those that the authors released: published-easy, published-medium or
-    /// published-difficult, for increasingly dark photographs, or published-plus-plus, those of SCI++.
+    /// Preset weights. Those that the authors released: published-easy, published-medium or
+    /// published-difficult, for increasingly dark photographs, or published-plus-plus, those of SCI++; or
+    /// plus-plus, trained with this crate.
     #[arg(short, long, default_value_t)]
     preset: Preset,
     /// A weight file instead of a preset, of SCI or SCI++: .pt, .safetensors or .bpk.
