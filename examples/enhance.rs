@@ -4,21 +4,24 @@
 //! cargo run --release --example enhance -- dark.png -o bright.png
 //! cargo run --release --example enhance -- --preset published-difficult -o results photos more/*.jpg
 //! find photos -name '*.jpg' | cargo run --release --example enhance -- -o results --files-from -
+//! cargo run --release --example enhance -- photos -o results --shard 3/16 --report failures-3.csv
 //! ```
 
 mod common;
 
 use clap::Parser;
 use common::plan::{Job, Plan, plan_jobs};
-use common::{Result, complain, shown};
+use common::report::{may_report, write_report};
+use common::shard::Shard;
+use common::{Failure, Result, complain, shown};
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sci_burn::photo::{PngCompression, SaveOptions, save_photo_with};
 use sci_burn::{Enhancer, Exposure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Brightens dark photographs.
@@ -53,6 +56,12 @@ struct Options {
     compression: PngCompression,
     #[command(flatten)]
     reading: common::ReadingOptions,
+    /// Do one of several shares of the photographs, such as 3/16 on the third of sixteen machines.
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
+    /// Write which photographs failed and why to this file, as CSV.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Replace results that exist already.
     #[arg(short, long)]
     force: bool,
@@ -70,29 +79,41 @@ fn run(options: &Options) -> Result<bool> {
     }
     let here = options.files_from.as_ref().map(|_| Path::new(""));
     let root = options.root.as_deref().or(here);
-    let Plan { jobs, refused } = plan_jobs(&inputs, root, &options.output)?;
+    if let Some(report) = &options.report {
+        let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+        may_report(report, &inputs)?;
+    }
+    let Plan { mut jobs, mut refused } = plan_jobs(&inputs, root, &options.output)?;
+    if let Some(shard) = options.shard {
+        // By the place below the folder of results, which is the same on every machine.
+        let place = |job: &Job| job.output.strip_prefix(&options.output).map(Path::to_owned);
+        jobs.retain(|job| shard.has(&place(job).unwrap_or_else(|_| job.output.clone())));
+        refused.retain(|(input, _)| shard.has(input));
+    }
     let enhancer = options.look.apply(options.network.enhancer()?, options.exposure)?;
-    refused.iter().for_each(complain);
+    refused.iter().for_each(|(_, error)| complain(error));
 
     let work = Work { enhancer, options, jobs: &jobs, stop: common::stop::on_ctrl_c() };
-    let Outcome { enhanced, skipped, failed, stopped } = work.all()?;
+    let Outcome { enhanced, skipped, mut failures, stopped } = work.all()?;
+    failures.extend(refused);
+    let failed = failures.len();
     match &jobs[..] {
-        [job] if enhanced == 1 && refused.is_empty() => common::say(shown(&job.output)),
-        [job] if skipped == 1 && refused.is_empty() => {
+        [job] if enhanced == 1 && failed == 0 => common::say(shown(&job.output)),
+        [job] if skipped == 1 && failed == 0 => {
             let result = shown(&job.output);
             common::say(format_args!("{result} exists already (--force replaces it)"));
         }
-        _ => {
-            let failed = failed + refused.len();
-            common::say(format_args!(
-                "{enhanced} enhanced, {skipped} skipped because they exist, {failed} failed"
-            ));
-        }
+        _ => common::say(format_args!(
+            "{enhanced} enhanced, {skipped} skipped because they exist, {failed} failed"
+        )),
+    }
+    if let Some(report) = &options.report {
+        write_report(report, failures)?;
     }
     if stopped {
         complain("interrupted; the same command continues");
     }
-    Ok(failed == 0 && refused.is_empty() && !stopped)
+    Ok(failed == 0 && !stopped)
 }
 
 struct Work<'a> {
@@ -105,7 +126,8 @@ struct Work<'a> {
 struct Outcome {
     enhanced: usize,
     skipped: usize,
-    failed: usize,
+    /// The photographs that failed, and why.
+    failures: Vec<(PathBuf, Failure)>,
     /// Whether the user ended the work before all of it was done.
     stopped: bool,
 }
@@ -119,7 +141,8 @@ impl Work<'_> {
         let bar = ProgressBar::new(waiting.len() as u64);
         let template = "{bar:30} {pos}/{len} photographs, {rate} a second, {eta} left  {wide_msg}";
         bar.set_style(common::style(template));
-        let [next, enhanced, skipped, failed] = [const { AtomicUsize::new(0) }; 4];
+        let [next, enhanced, skipped] = [const { AtomicUsize::new(0) }; 3];
+        let failures = Mutex::new(Vec::new());
         let add = |count: &AtomicUsize| count.fetch_add(1, Ordering::Relaxed);
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.min(waiting.len()).max(1);
@@ -138,8 +161,9 @@ impl Work<'_> {
                             Ok(false) => _ = add(&skipped),
                             Err(error) => {
                                 let error = common::describe(&job.input, &error);
-                                bar.suspend(|| complain(error));
-                                add(&failed);
+                                bar.suspend(|| complain(&error));
+                                let mut failures = failures.lock().expect("no worker panics");
+                                failures.push((job.input.clone(), error.into()));
                             }
                         }
                         bar.inc(1);
@@ -148,10 +172,11 @@ impl Work<'_> {
             }
         });
         bar.finish_and_clear();
-        let [enhanced, skipped, failed] = [enhanced, skipped, failed].map(AtomicUsize::into_inner);
+        let [enhanced, skipped] = [enhanced, skipped].map(AtomicUsize::into_inner);
+        let failures = failures.into_inner().expect("no worker panics");
         let skipped = skipped + existing.len();
-        let stopped = enhanced + skipped + failed < self.jobs.len();
-        Ok(Outcome { enhanced, skipped, failed, stopped })
+        let stopped = enhanced + skipped + failures.len() < self.jobs.len();
+        Ok(Outcome { enhanced, skipped, failures, stopped })
     }
 
     fn may_write(&self, job: &Job) -> bool {

@@ -228,3 +228,83 @@ fn compare_draws_a_sheet_of_two_or_three_rows() {
     // A tall picture is reduced to four times the width of a column.
     assert_eq!(sheet(&photo(2, 5000), &["--width", "160"]), (4 * 172 + 12, 2 * (24 + 640 + 12)));
 }
+
+/// Twelve dark photographs in two folders, and a broken one.
+fn night(root: &Path) -> PathBuf {
+    let night = root.join("night");
+    for index in 0..12u8 {
+        let folder = night.join(if index % 2 == 0 { "first" } else { "second" });
+        std::fs::create_dir_all(&folder).unwrap();
+        let dark = RgbImage::from_fn(9, 7, |x, y| Rgb([x as u8, y as u8, index]));
+        dark.save(folder.join(format!("{index}.png"))).unwrap();
+    }
+    std::fs::write(night.join("broken, \"cut\".png"), b"\x89PNG\r\n\x1a\n").unwrap();
+    night
+}
+
+#[test]
+fn shards_do_every_photograph_once_and_reports_name_what_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let (night, results) = (night(root), root.join("results"));
+    let shard = |number: usize| {
+        let report = root.join(format!("failures-{number}.csv"));
+        let shard = format!("{number}/3");
+        let arguments = [night.as_os_str(), "-o".as_ref(), results.as_os_str()];
+        let options = ["--shard".as_ref(), shard.as_ref(), "--report".as_ref(), report.as_os_str()];
+        let output = run("enhance", arguments.into_iter().chain(options));
+        let table = csv::Reader::from_path(&report).unwrap().into_records();
+        let rows: Vec<_> = table.map(Result::unwrap).collect();
+        assert_eq!(output.status.success(), rows.is_empty(), "{}", text(&output.stderr));
+        (text(&output.stdout), rows)
+    };
+    let done = || {
+        let folders = ["first", "second"].map(|name| results.join(name));
+        let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+        entries.flatten().count()
+    };
+    let mut failures = Vec::new();
+    for number in 1..=3 {
+        let before = done();
+        let (printed, rows) = shard(number);
+        let enhanced = done() - before;
+        let says = format!("{enhanced} enhanced, 0 skipped because they exist, {}", rows.len());
+        assert!(printed.starts_with(&says), "{printed}");
+        failures.extend(rows);
+    }
+    assert_eq!(done(), 12);
+    let [failure] = &failures[..] else { panic!("{failures:?}") };
+    assert!(failure[0].ends_with("broken, \"cut\".png"), "{failure:?}");
+    assert!(failure[1].starts_with("cannot read ") && !failure[1].contains('\n'), "{failure:?}");
+
+    // A share that was not finished is finished by the same command, and its report replaced.
+    std::fs::remove_dir_all(results.join("first")).unwrap();
+    (1..=3).for_each(|number| _ = shard(number));
+    assert_eq!(done(), 12);
+}
+
+#[test]
+fn a_report_replaces_no_file_but_a_report() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let (night, results) = (night(root), root.join("results"));
+    let first = night.join("first/0.png");
+    let other = root.join("other.csv");
+    std::fs::write(&other, "photograph,reasons\n").unwrap();
+    let missing = root.join("missing/failures.csv");
+    for (report, says) in [
+        (&other, "it exists and is not the report of an earlier run"),
+        (&first, "it is one of the inputs"),
+        (&missing, "there is no folder"),
+        (&night, "it is a folder"),
+    ] {
+        let photo = [first.as_os_str(), "-o".as_ref(), results.as_os_str(), "--report".as_ref()];
+        let output = run("enhance", photo.into_iter().chain([report.as_os_str()]));
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(error.contains(says) && error.lines().count() == 1, "{error}");
+        assert!(!results.exists(), "{says}");
+    }
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "photograph,reasons\n");
+    assert!(open_photo(&first).is_ok());
+}

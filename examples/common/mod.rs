@@ -7,6 +7,8 @@ pub mod list;
 pub mod plan;
 #[cfg(feature = "train")]
 pub mod preview;
+pub mod report;
+pub mod shard;
 pub mod stop;
 #[cfg(feature = "train")]
 pub mod training;

@@ -1,6 +1,7 @@
 //! Which photographs are enhanced, and where their results go.
 
 use super::{Failure, Result, regular, shown, unwritable};
+use sci_burn::Error;
 use sci_burn::photo::{find_photos_except, is_photo};
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -19,8 +20,8 @@ pub struct Job {
 pub struct Plan {
     /// The photographs and where their results go. A photograph may still turn out to be missing.
     pub jobs: Vec<Job>,
-    /// One error for each input that leads to no job.
-    pub refused: Vec<Failure>,
+    /// One error for each input that leads to no job, with the input.
+    pub refused: Vec<(PathBuf, Failure)>,
 }
 
 /// Decides where the result of each input goes.
@@ -45,7 +46,7 @@ pub fn plan_jobs(inputs: &[PathBuf], root: Option<&Path>, output: &Path) -> Resu
         super::may_save(output)?;
         match regular(input) {
             Ok(()) => plan.jobs.push(Job { input: input.clone(), output: output.to_owned() }),
-            Err(error) => plan.refused.push(error),
+            Err(error) => plan.refused.push((input.clone(), error)),
         }
     } else if !output.is_dir() && is_photo(output) {
         return Err(unwritable(output, "several results need a folder, not a file"));
@@ -57,7 +58,7 @@ pub fn plan_jobs(inputs: &[PathBuf], root: Option<&Path>, output: &Path) -> Resu
                     plan.jobs.extend(jobs);
                     plan.refused.extend(unreadable);
                 }
-                Err(error) => plan.refused.push(error),
+                Err(error) => plan.refused.push((input.clone(), error)),
             }
         }
     }
@@ -71,7 +72,7 @@ fn jobs_of(
     root: Option<&Path>,
     output: &Path,
     results: Option<&Path>,
-) -> Result<(Vec<Job>, Vec<Failure>)> {
+) -> Result<(Vec<Job>, Vec<(PathBuf, Failure)>)> {
     if !input.is_dir() {
         let job = Job { input: input.to_owned(), output: output.join(place(input, root)) };
         super::may_save(&job.output)?;
@@ -83,7 +84,13 @@ fn jobs_of(
     let found = find_photos_except(input, results.filter(|_| !is_results))?;
     let job =
         |photo: PathBuf| Job { output: output.join(place(&photo, Some(input))), input: photo };
-    let unreadable = found.unreadable.into_iter().map(Failure::from);
+    let unreadable = found.unreadable.into_iter().map(|error| {
+        let path = match &error {
+            Error::Read { path, .. } => path.clone(),
+            _ => input.to_owned(),
+        };
+        (path, error.into())
+    });
     Ok((found.photos.into_iter().map(job).collect(), unreadable.collect()))
 }
 
@@ -158,7 +165,8 @@ fn settle_collisions(plan: &mut Plan) {
                 continue;
             }
         };
-        refused.push(format!("{}: its result {reason}", shown(&job.input)).into());
+        let error = format!("{}: its result {reason}", shown(&job.input));
+        refused.push((job.input.clone(), error.into()));
     }
 }
 
@@ -181,7 +189,7 @@ mod tests {
     }
 
     fn reasons(plan: &Plan) -> Vec<String> {
-        plan.refused.iter().map(ToString::to_string).collect()
+        plan.refused.iter().map(|(_, error)| error.to_string()).collect()
     }
 
     #[test]
