@@ -13,7 +13,7 @@ use clap::Parser;
 use common::plan::{Job, Plan, plan_jobs};
 use common::report::{may_report, write_report};
 use common::shard::Shard;
-use common::{Failure, Result, complain, shown};
+use common::{Failed, Result, complain, shown};
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sci_burn::photo::{PngCompression, SaveOptions, save_photo_with};
@@ -127,7 +127,7 @@ struct Outcome {
     enhanced: usize,
     skipped: usize,
     /// The photographs that failed, and why.
-    failures: Vec<(PathBuf, Failure)>,
+    failures: Vec<Failed>,
     /// Whether the user ended the work before all of it was done.
     stopped: bool,
 }

@@ -31,6 +31,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The error of an example, or of one photograph: an error of the library, or a message.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// A photograph, or another input, that failed, and why.
+pub type Failed = (PathBuf, Failure);
+
 /// A result of an example.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 

@@ -1,6 +1,6 @@
 //! Which photographs are enhanced, and where their results go.
 
-use super::{Failure, Result, regular, shown, unwritable};
+use super::{Failed, Result, regular, shown, unwritable};
 use sci_burn::Error;
 use sci_burn::photo::{find_photos_except, is_photo};
 use std::collections::{HashMap, HashSet};
@@ -21,7 +21,7 @@ pub struct Plan {
     /// The photographs and where their results go. A photograph may still turn out to be missing.
     pub jobs: Vec<Job>,
     /// One error for each input that leads to no job, with the input.
-    pub refused: Vec<(PathBuf, Failure)>,
+    pub refused: Vec<Failed>,
 }
 
 /// Decides where the result of each input goes.
@@ -72,7 +72,7 @@ fn jobs_of(
     root: Option<&Path>,
     output: &Path,
     results: Option<&Path>,
-) -> Result<(Vec<Job>, Vec<(PathBuf, Failure)>)> {
+) -> Result<(Vec<Job>, Vec<Failed>)> {
     if !input.is_dir() {
         let job = Job { input: input.to_owned(), output: output.join(place(input, root)) };
         super::may_save(&job.output)?;

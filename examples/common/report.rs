@@ -1,9 +1,9 @@
 //! What failed, as a file for programs: a table with the columns `photograph` and `reason`.
 
-use super::{Failure, Result, may_write, unwritable, write_whole};
+use super::{Failed, Result, may_write, unwritable, write_whole};
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The beginning of every report.
 const HEADER: &str = "photograph,reason\n";
@@ -21,7 +21,7 @@ pub fn may_report(path: &Path, inputs: &[&Path]) -> Result<()> {
 }
 
 /// Writes a report of all failures, in the order of the photographs; without any, a table without rows.
-pub fn write_report(path: &Path, mut failures: Vec<(PathBuf, Failure)>) -> Result<()> {
+pub fn write_report(path: &Path, mut failures: Vec<Failed>) -> Result<()> {
     failures.sort_by(|(one, _), (other, _)| one.cmp(other));
     let in_memory = "memory takes every record";
     let mut table = csv::Writer::from_writer(HEADER.as_bytes().to_vec());
