@@ -86,8 +86,9 @@ fn run(options: &Options) -> Result<bool> {
     let Plan { mut jobs, mut refused } = plan_jobs(&inputs, root, &options.output)?;
     if let Some(shard) = options.shard {
         // By the place below the folder of results, which is the same on every machine.
-        let place = |job: &Job| job.output.strip_prefix(&options.output).map(Path::to_owned);
-        jobs.retain(|job| shard.has(&place(job).unwrap_or_else(|_| job.output.clone())));
+        jobs.retain(|job| {
+            shard.has(job.output.strip_prefix(&options.output).unwrap_or(&job.output))
+        });
         refused.retain(|(input, _)| shard.has(input));
     }
     let enhancer = options.look.apply(options.network.enhancer()?, options.exposure)?;

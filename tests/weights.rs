@@ -4,7 +4,7 @@ mod common;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use common::{cpu, fixture, image, largest_difference, stored};
+use common::{Stored, cpu, fixture, image, largest_difference, stored};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use sci_burn::model::{
@@ -170,14 +170,8 @@ fn a_checkpoint_in_the_authors_layout_is_read() {
     pytorch_fixture().save(&path).unwrap();
     let ours = stored(&path);
 
-    let json = std::fs::read_to_string(fixture("weights/cascade.json")).unwrap();
-    let sums: BTreeMap<String, (Vec<usize>, f64)> = serde_json::from_str(&json).unwrap();
-    assert_eq!(sums.len(), 30);
-    for (name, (shape, sum)) in sums {
-        assert_eq!(ours[&name].shape, shape, "{name}");
-        let found: f64 = ours[&name].values.iter().sum();
-        assert!((found - sum).abs() < 1e-9 * sum.abs().max(1.0), "{name}: {found} is not {sum}");
-    }
+    let names = compare_with_sums(&ours, "weights/cascade.json");
+    assert_eq!(names.len(), 30);
     // With the aliases, and without PyTorch's batch counters, which it does not need.
     assert_eq!(ours.len(), 83 - 11);
     assert_eq!(
@@ -193,15 +187,9 @@ fn a_checkpoint_of_sci_plus_plus_is_read_and_written_under_the_authors_names() {
     plus_plus_fixture().save(&path).unwrap();
     let ours = stored(&path);
 
-    let json = std::fs::read_to_string(fixture("weights/plus-plus.json")).unwrap();
-    let sums: BTreeMap<String, (Vec<usize>, f64)> = serde_json::from_str(&json).unwrap();
-    assert_eq!(sums.len(), 32);
-    assert!(ours.keys().eq(sums.keys()), "{:?}", ours.keys());
-    for (name, (shape, sum)) in sums {
-        assert_eq!(ours[&name].shape, shape, "{name}");
-        let found: f64 = ours[&name].values.iter().sum();
-        assert!((found - sum).abs() < 1e-9 * sum.abs().max(1.0), "{name}: {found} is not {sum}");
-    }
+    let names = compare_with_sums(&ours, "weights/plus-plus.json");
+    assert_eq!(names.len(), 32);
+    assert!(ours.keys().eq(&names), "{:?}", ours.keys());
 }
 
 #[test]
@@ -731,6 +719,18 @@ fn refused(path: &Path, says: &[&str]) {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     }
     assert!(!message.contains('\n'), "{message}");
+}
+
+/// Compares tensors with the shapes and sums that PyTorch wrote down, and returns the names of these.
+fn compare_with_sums(ours: &BTreeMap<String, Stored>, sums: &str) -> Vec<String> {
+    let json = std::fs::read_to_string(fixture(sums)).unwrap();
+    let sums: BTreeMap<String, (Vec<usize>, f64)> = serde_json::from_str(&json).unwrap();
+    for (name, (shape, sum)) in &sums {
+        assert_eq!(&ours[name].shape, shape, "{name}");
+        let found: f64 = ours[name].values.iter().sum();
+        assert!((found - sum).abs() < 1e-9 * sum.abs().max(1.0), "{name}: {found} is not {sum}");
+    }
+    sums.into_keys().collect()
 }
 
 /// Name, type, shape and bytes.

@@ -462,6 +462,12 @@ def enhance_tables(threads):
     ]
 
 
+def peer_steps(eager, compiled):
+    """The rows of PyTorch's step."""
+    return [f"| {name} | {step['ms']:.0f} ms | {step['mb']:.0f} MB |"
+            for name, step in (("PyTorch eager", eager), ("torch.compile", compiled))]
+
+
 def train_tables(threads):
     print("training", flush=True)
     step = ours("train_step", "train_step/cpu/600x400", threads)
@@ -491,12 +497,10 @@ def train_tables(threads):
         "|---|---|---|",
         f"| **this crate, a step of three stages** | {step:.0f} ms | {step_memory:.0f} MB |",
         f"| this crate, the same on one thread | {step_single:.0f} ms | |",
-        f"| PyTorch eager | {eager['ms']:.0f} ms | {eager['mb']:.0f} MB |",
-        f"| torch.compile | {compiled['ms']:.0f} ms | {compiled['mb']:.0f} MB |",
-        *[row for trains, (own, memory, eager, compiled) in turns.items() for row in (
+        *peer_steps(eager, compiled),
+        *[row for trains, (own, memory, *peers) in turns.items() for row in (
             f"| **this crate, a step of SCI++ that trains the {trains}** | {own:.0f} ms | {memory:.0f} MB |",
-            f"| PyTorch eager | {eager['ms']:.0f} ms | {eager['mb']:.0f} MB |",
-            f"| torch.compile | {compiled['ms']:.0f} ms | {compiled['mb']:.0f} MB |",
+            *peer_steps(*peers),
         )],
         f"| **this crate, one stage's loss, forward and backward** | {loss:.1f} ms | |",
         f"| PyTorch eager | {peer_loss:.0f} ms | |",

@@ -1,5 +1,5 @@
-use super::{LossTerms, SciLoss};
-use crate::error::{Error, Result};
+use super::{LossTerms, SciLoss, check_weight, mean};
+use crate::error::Result;
 use burn::config::Config;
 use burn::tensor::Tensor;
 
@@ -17,14 +17,10 @@ impl CalibratorLossConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] where a setting is out of its range.
+    /// [`Error::Setting`](crate::Error::Setting) where a setting is out of its range.
     pub fn init(&self, criterion: SciLoss) -> Result<CalibratorLoss> {
-        let criterion_weight = self.criterion_weight;
-        if !(criterion_weight >= 0.0 && criterion_weight.is_finite()) {
-            let reason = format!("is {criterion_weight}, must be 0 or more and finite");
-            return Err(Error::setting("criterion_weight", reason));
-        }
-        Ok(CalibratorLoss { criterion, criterion_weight })
+        check_weight("criterion_weight", self.criterion_weight)?;
+        Ok(CalibratorLoss { criterion, criterion_weight: self.criterion_weight })
     }
 }
 
@@ -53,8 +49,7 @@ impl CalibratorLoss {
         estimate: Tensor<4>,
         illumination: Tensor<4>,
     ) -> LossTerms {
-        // Row by row first: backends add up large tensors in an order that depends on the threads.
-        let distance = (estimate - illumination.clone()).abs().mean_dim(3).mean();
+        let distance = mean((estimate - illumination.clone()).abs());
         let LossTerms { total, fidelity, smoothness } = self.criterion.terms(image, illumination);
         LossTerms { total: distance + total * self.criterion_weight, fidelity, smoothness }
     }

@@ -1,3 +1,4 @@
+use super::mean;
 use burn::tensor::Tensor;
 
 /// The mean squared difference between illumination and stage input (`L_f`, equation 6 of the first paper).
@@ -9,8 +10,7 @@ use burn::tensor::Tensor;
 /// # Panics
 /// If the two shapes differ.
 pub fn fidelity(input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
-    // Row by row first: backends add up large tensors in an order that depends on the threads.
-    (illumination - input).square().mean_dim(3).mean()
+    mean((illumination - input).square())
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -1,5 +1,5 @@
-use super::{SmoothnessLoss, SmoothnessLossConfig, fidelity};
-use crate::error::{Error, Result};
+use super::{SmoothnessLoss, SmoothnessLossConfig, check_weight, fidelity};
+use crate::error::Result;
 use burn::config::Config;
 use burn::tensor::Tensor;
 
@@ -20,12 +20,9 @@ impl SciLossConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] where a setting is out of its range.
+    /// [`Error::Setting`](crate::Error::Setting) where a setting is out of its range.
     pub fn init(&self) -> Result<SciLoss> {
-        if !(self.fidelity_weight >= 0.0 && self.fidelity_weight.is_finite()) {
-            let reason = format!("is {}, must be 0 or more and finite", self.fidelity_weight);
-            return Err(Error::setting("fidelity_weight", reason));
-        }
+        check_weight("fidelity_weight", self.fidelity_weight)?;
         Ok(SciLoss { fidelity_weight: self.fidelity_weight, smoothness: self.smoothness.init()? })
     }
 }

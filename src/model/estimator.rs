@@ -1,6 +1,6 @@
 use super::Method;
 use super::layers::{BatchNorm, Conv3x3, Initializer, residual_block};
-use super::limits::{MAX_BLOCKS, MAX_CHANNELS, check_count};
+use super::limits::check_network;
 use crate::error::{Error, Result};
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
@@ -47,8 +47,7 @@ impl IlluminationEstimatorConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        check_count("blocks", self.blocks, MAX_BLOCKS)?;
-        check_count("channels", self.channels, MAX_CHANNELS)
+        check_network(self.blocks, self.channels)
     }
 
     /// [`check`](Self::check), and refuses the estimator of the other method.

@@ -99,9 +99,6 @@ trait Model {
     fn init_with_seed(&self, seed: u64, device: &Device) -> Result<Self::Network>;
 
     fn loss(&self, config: &TrainingConfig) -> Result<<Self::Network as Trainable>::Loss>;
-
-    /// Whether a step of the training, counted from 1, is made.
-    fn makes(loss: &<Self::Network as Trainable>::Loss, iteration: usize) -> bool;
 }
 
 impl Model for SciCascadeConfig {
@@ -114,10 +111,6 @@ impl Model for SciCascadeConfig {
     fn loss(&self, config: &TrainingConfig) -> Result<SciLoss> {
         config.loss.init()
     }
-
-    fn makes(_: &SciLoss, _: usize) -> bool {
-        true
-    }
 }
 
 impl Model for SciPlusPlusCascadeConfig {
@@ -129,10 +122,6 @@ impl Model for SciPlusPlusCascadeConfig {
 
     fn loss(&self, config: &TrainingConfig) -> Result<Alternation> {
         config.alternation.init(config.loss.init()?)
-    }
-
-    fn makes(loss: &Alternation, iteration: usize) -> bool {
-        loss.makes(iteration)
     }
 }
 
@@ -256,7 +245,7 @@ impl<M: Model> Session<'_, M> {
             PhotoLoader::new(data.training, self.config.batch_size, first_epoch, &device);
         let training = if self.replicas > 1 { training.with_replacements() } else { training };
         let loss = self.loss.clone();
-        let training = training.with_steps(move |iteration| M::makes(&loss, iteration));
+        let training = training.with_steps(move |iteration| M::Network::makes(iteration, &loss));
         // All devices make the same number of steps; each epoch leaves out other photographs.
         let training = training.slice(0, photos);
         let validation = Arc::new(Held::new(data.validation, self.monitor.previews(), &device));

@@ -85,6 +85,11 @@ pub trait Trainable: sealed::Sealed + Module + ModuleDisplay + std::fmt::Display
         false
     }
 
+    /// Whether that step is made at all.
+    fn makes(_iteration: usize, _loss: &Self::Loss) -> bool {
+        true
+    }
+
     /// The part that enhances photographs.
     fn estimator(&self) -> &IlluminationEstimator;
 }
@@ -125,6 +130,10 @@ impl Trainable for SciPlusPlusCascade {
 
     fn trains_calibrator(iteration: usize, loss: &Alternation) -> bool {
         loss.trains_calibrator(iteration)
+    }
+
+    fn makes(iteration: usize, loss: &Alternation) -> bool {
+        loss.makes(iteration)
     }
 
     fn estimator(&self) -> &IlluminationEstimator {

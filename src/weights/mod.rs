@@ -28,7 +28,7 @@ use crate::model::{
     SciCascadeConfig, SciPlusPlusCascade, SciPlusPlusCascadeConfig,
 };
 use burn::tensor::Device;
-use module::{Kind, load, save};
+use module::{Kind, Weights, load, save};
 use std::path::Path;
 
 impl SciCascadeConfig {
@@ -55,9 +55,8 @@ impl SciCascadeConfig {
     /// [`Error::BlockCount`]: crate::Error::BlockCount
     /// [`Error::Setting`]: crate::Error::Setting
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciCascade> {
-        let (path, cascade) = (path.as_ref(), self.init(device)?);
-        let kind = cascade.kind();
-        load(cascade, kind, format::read(path)?, path)
+        let path = path.as_ref();
+        load(self.init(device)?, format::read(path)?, path)
     }
 }
 
@@ -69,9 +68,8 @@ impl SciPlusPlusCascadeConfig {
     ///
     /// As [`SciCascadeConfig::load`].
     pub fn load(&self, path: impl AsRef<Path>, device: &Device) -> Result<SciPlusPlusCascade> {
-        let (path, cascade) = (path.as_ref(), self.init(device)?);
-        let kind = cascade.kind();
-        load(cascade, kind, format::read(path)?, path)
+        let path = path.as_ref();
+        load(self.init(device)?, format::read(path)?, path)
     }
 }
 
@@ -108,9 +106,7 @@ impl IlluminationEstimatorConfig {
         path: &Path,
         device: &Device,
     ) -> Result<IlluminationEstimator> {
-        let estimator = self.init(device)?;
-        let kind = estimator.kind();
-        load(estimator, kind, stored, path)
+        load(self.init(device)?, stored, path)
     }
 }
 
@@ -127,21 +123,23 @@ impl IlluminationEstimator {
         let method = stored.method.unwrap_or_default();
         IlluminationEstimatorConfig::new().with_method(method).load_stored(stored, path, device)
     }
+}
 
+impl Weights for IlluminationEstimator {
     fn kind(&self) -> Kind {
         let blocks = [Some(self.blocks), None, None];
         Kind { method: self.method(), root: names::ESTIMATOR, blocks }
     }
 }
 
-impl SciCascade {
+impl Weights for SciCascade {
     fn kind(&self) -> Kind {
         let blocks = [Some(self.estimator.blocks), None, Some(self.calibrator.blocks)];
         Kind { method: Method::Sci, root: "", blocks }
     }
 }
 
-impl SciPlusPlusCascade {
+impl Weights for SciPlusPlusCascade {
     fn kind(&self) -> Kind {
         let blocks = [
             self.estimator.blocks,
@@ -168,7 +166,7 @@ impl SciCascade {
     /// [`Error::Write`]: crate::Error::Write
     /// [`Error::Execution`]: crate::Error::Execution
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save(self, self.kind(), path.as_ref())
+        save(self, path.as_ref())
     }
 }
 
@@ -180,7 +178,7 @@ impl SciPlusPlusCascade {
     ///
     /// As [`SciCascade::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save(self, self.kind(), path.as_ref())
+        save(self, path.as_ref())
     }
 }
 
@@ -206,6 +204,6 @@ impl IlluminationEstimator {
     ///
     /// As [`SciCascade::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save(self, self.kind(), path.as_ref())
+        save(self, path.as_ref())
     }
 }

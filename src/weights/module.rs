@@ -9,6 +9,11 @@ use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::TensorData;
 use std::path::Path;
 
+/// A module whose weights are kept in files.
+pub(super) trait Weights: Module {
+    fn kind(&self) -> Kind;
+}
+
 /// What a module is.
 pub(super) struct Kind {
     pub(super) method: Method,
@@ -19,12 +24,12 @@ pub(super) struct Kind {
 }
 
 /// Replaces every tensor of a newly initialized module.
-pub(super) fn load<M: Module>(
+pub(super) fn load<M: Weights>(
     mut module: M,
-    Kind { method, root, blocks }: Kind,
     mut stored: format::Stored,
     path: &Path,
 ) -> Result<M> {
+    let Kind { method, root, blocks } = module.kind();
     if let Some(found) = stored.method.filter(|found| *found != method) {
         let [expected, found] = [method, found].map(Method::title);
         return Err(Error::OtherMethod { path: path.to_owned(), expected, found });
@@ -84,11 +89,8 @@ pub(super) fn load<M: Module>(
 }
 
 /// Writes a module. PyTorch lists the shared blocks of SCI as often as they are applied.
-pub(super) fn save<M: Module>(
-    module: &M,
-    Kind { method, root, blocks }: Kind,
-    path: &Path,
-) -> Result<()> {
+pub(super) fn save<M: Weights>(module: &M, path: &Path) -> Result<()> {
+    let Kind { method, root, blocks } = module.kind();
     // Running statistics are written to the module late; `valid` waits for them.
     let module = module.valid();
     match Format::of(path)? {

@@ -1,6 +1,6 @@
 use crate::error::Result;
 use crate::model::layers::{Conv3x3, Initializer, residual_block};
-use crate::model::limits::{MAX_BLOCKS, MAX_CHANNELS, check_count};
+use crate::model::limits::check_network;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -41,8 +41,7 @@ impl IlluminationIncrementConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        check_count("blocks", self.blocks, MAX_BLOCKS)?;
-        check_count("channels", self.channels, MAX_CHANNELS)
+        check_network(self.blocks, self.channels)
     }
 
     /// The module of a configuration that has been checked.
