@@ -83,13 +83,13 @@ fn run(options: &Options) -> Result<bool> {
         let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
         may_report(report, &inputs)?;
     }
-    let Plan { mut jobs, mut refused } = plan_jobs(&inputs, root, &options.output)?;
+    let Plan { mut jobs, refused } = plan_jobs(&inputs, root, &options.output)?;
     if let Some(shard) = options.shard {
-        // By the place below the folder of results, which is the same on every machine.
+        // By the place below the folder of results, which is the same on every machine. What is refused is
+        // refused in every share: a folder that cannot be read may be missing on this machine alone.
         jobs.retain(|job| {
             shard.has(job.output.strip_prefix(&options.output).unwrap_or(&job.output))
         });
-        refused.retain(|(input, _)| shard.has(input));
     }
     let enhancer = options.look.apply(options.network.enhancer()?, options.exposure)?;
     refused.iter().for_each(|(_, error)| complain(error));

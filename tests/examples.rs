@@ -283,6 +283,21 @@ fn shards_do_every_photograph_once_and_reports_name_what_failed() {
     assert_eq!(done(), 12);
 }
 
+/// A machine that does not see the photographs must not seem to have done its share.
+#[test]
+fn a_folder_that_is_missing_fails_in_every_share() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("missing");
+    let results = root.path().join("results");
+    for share in ["1/3", "2/3", "3/3"] {
+        let arguments = [missing.as_os_str(), "-o".as_ref(), results.as_os_str()];
+        let output =
+            run("enhance", arguments.into_iter().chain(["--shard", share].map(OsStr::new)));
+        assert_eq!(output.status.code(), Some(1), "{share}");
+        assert!(text(&output.stderr).contains("missing"), "{share}");
+    }
+}
+
 #[test]
 fn a_report_replaces_no_file_but_a_report() {
     let root = tempfile::tempdir().unwrap();
