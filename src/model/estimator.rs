@@ -1,11 +1,12 @@
 use super::Method;
-use super::layers::{BatchNorm, Conv3x3, Initializer, residual_block};
+use super::layers::{BatchNorm, Conv3x3, Initializer};
 use super::limits::check_network;
+use super::network::{Layer, Network};
 use crate::error::{Error, Result};
+use crate::ops::network::Output;
 use crate::ops::{FoldedEstimator, Weights};
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
 /// Configuration of an [`IlluminationEstimator`].
@@ -131,13 +132,14 @@ impl IlluminationEstimator {
     /// # Panics
     /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        let features = relu(self.input_conv.forward(image.clone()));
-        let features = self.block_convs().fold(features, |features, conv| match &self.block_norm {
-            Some(norm) => norm.forward_relu(conv.forward(features.clone()), Some(features)),
-            None => residual_block(features, conv),
-        });
-        let residual = sigmoid(self.output_conv.forward(features));
-        (residual + image).clamp(Self::MIN_ILLUMINATION, 1.0)
+        let block = |conv| vec![Layer { conv, norm: self.block_norm.as_ref() }];
+        let network = Network {
+            input: Layer::plain(&self.input_conv),
+            blocks: self.block_convs().map(block).collect(),
+            output_conv: &self.output_conv,
+            output: Output::ClampedSigmoid { least: Self::MIN_ILLUMINATION as f32 },
+        };
+        network.forward(image)
     }
 
     /// The convolution of every block, in the order in which they are applied.

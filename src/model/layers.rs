@@ -103,11 +103,6 @@ impl Conv3x3 {
     }
 }
 
-/// A residual block of SCI++: the features, plus the ReLU of their convolution.
-pub(super) fn residual_block(features: Tensor<4>, conv: &Conv3x3) -> Tensor<4> {
-    features.clone() + relu(conv.forward(features))
-}
-
 /// Batch normalization over `[batch, channels, height, width]` with epsilon 1e-5 and momentum 0.1, and
 /// the ReLU that always follows it in SCI.
 ///
@@ -143,7 +138,7 @@ impl BatchNorm {
     /// # Panics
     /// If the number of channels differs from the weight's.
     pub fn forward_relu(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
-        if input.device().is_autodiff() && self.training.is_enabled() {
+        if input.device().is_autodiff() && self.is_training() {
             return self.forward_train(input, residual);
         }
         let normalized = relu(batch_norm(
@@ -165,11 +160,21 @@ impl BatchNorm {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (output, [mean, variance]) = norm_relu(input, weight, bias, residual, Self::EPSILON);
 
-        let samples = (batch * height * width) as f64;
-        let unbiased = variance * (samples / (samples - 1.0).max(1.0));
+        self.update([mean, variance], batch * height * width);
+        output
+    }
+
+    /// Whether the layer is in training mode.
+    pub(super) fn is_training(&self) -> bool {
+        self.training.is_enabled()
+    }
+
+    /// Moves the running statistics toward the mean and the biased variance of a batch of so many pixels.
+    pub(super) fn update(&self, [mean, variance]: [Tensor<1>; 2], pixels: usize) {
+        let pixels = pixels as f64;
+        let unbiased = variance * (pixels / (pixels - 1.0).max(1.0));
         update(&self.running_mean, mean);
         update(&self.running_var, unbiased);
-        output
     }
 }
 

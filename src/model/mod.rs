@@ -17,6 +17,7 @@ mod estimator;
 mod layers;
 mod limits;
 mod method;
+mod network;
 mod plus_plus;
 mod retinex;
 mod sci;

@@ -1,6 +1,7 @@
 //! The operations on Burn's high-level tensors: by the backend's kernel where there is one, otherwise
 //! by the [plain](super::plain) implementation.
 
+use super::network::ConvNetwork;
 use super::pixel::EnhancePixel;
 use super::{
     EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Rendering, Samples, Weighting,
@@ -11,8 +12,12 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
 use std::sync::Arc;
 
+#[cfg(all(feature = "train", feature = "cube"))]
+use super::LayerOps;
+#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+use super::NetworkOps;
 #[cfg(feature = "train")]
-use super::TrainingOps;
+use super::SmoothnessOps;
 
 /// Whether a device's backend has a kernel for an operation.
 pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
@@ -123,6 +128,42 @@ pub(crate) fn smoothness(
     plain::smoothness(input, illumination, weighting)
 }
 
+/// The result of a network, which is described with its parameters, and for each of its normalizations the batch's means, then its biased variances;
+/// `None` where there is no kernel for it.
+///
+/// # Shapes
+/// - `image`: `[batch, inputs, height, width]`
+/// - output: `[batch, outputs, height, width]`, and `[statistics]`
+///
+/// # Panics
+/// If the layers do not fit each other, the image, or the parameters.
+#[allow(unused_variables, reason = "without a backend that has it")]
+pub(crate) fn conv_network(
+    image: &Tensor<4>,
+    describe: impl FnOnce() -> (ConvNetwork, Vec<Tensor<1>>),
+) -> Option<(Tensor<4>, Tensor<1>)> {
+    #[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+    if fits(Operation::ConvNetwork, image) {
+        let (network, parameters) = describe();
+        let parameters = Tensor::cat(parameters, 0);
+        let [count] = parameters.dims();
+        assert!(network.is_consistent(count), "the layers of a network do not fit together");
+        let inputs = network.layers[0].inputs;
+        assert_eq!(
+            image.dims()[1],
+            inputs,
+            "convolution: the image has another number of channels"
+        );
+        if !fits(Operation::ConvNetwork, &parameters) {
+            return None;
+        }
+        let (image, parameters) = (image.clone().into_dispatch(), parameters.into_dispatch());
+        let (result, statistics) = Dispatch::conv_network(image, parameters, Arc::new(network));
+        return Some((Tensor::from_dispatch(result), Tensor::from_dispatch(statistics)));
+    }
+    None
+}
+
 /// A 3×3 convolution with zero padding 1.
 ///
 /// # Shapes
@@ -137,7 +178,14 @@ pub(crate) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> T
     assert_eq!(image.dims()[1], inputs, "convolution: the image has another number of channels");
     assert_eq!(weight.dims(), [outputs, inputs, 3, 3], "convolution: the kernels are not 3×3");
     assert_eq!(bias.dims(), [outputs], "convolution: another number of biases than of kernels");
-    #[cfg(feature = "train")]
+    if weight.dtype() == DType::F32 && bias.dtype() == DType::F32 {
+        let parameters = || vec![weight.clone().flatten(0, 3), bias.clone()];
+        let describe = || (ConvNetwork::conv(inputs, outputs), parameters());
+        if let Some((result, _)) = conv_network(&image, describe) {
+            return result;
+        }
+    }
+    #[cfg(all(feature = "train", feature = "cube"))]
     if [&image, &weight].iter().all(|tensor| fits(Operation::Conv3x3, tensor))
         && fits(Operation::Conv3x3, &bias)
         && backends::takes_shape(&image.device(), &with_channels(&image, outputs))
@@ -149,7 +197,7 @@ pub(crate) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> T
 }
 
 /// The shape of images with another number of channels.
-#[cfg(feature = "train")]
+#[cfg(all(feature = "train", feature = "cube"))]
 fn with_channels(image: &Tensor<4>, channels: usize) -> [usize; 4] {
     let [batch, _, height, width] = image.dims();
     [batch, channels, height, width]
@@ -177,7 +225,7 @@ pub(crate) fn norm_relu(
     if let Some(residual) = &residual {
         assert_eq!(residual.dims(), image.dims(), "batch norm: the residual has another shape");
     }
-    #[cfg(feature = "train")]
+    #[cfg(all(feature = "train", feature = "cube"))]
     if [Some(&image), residual.as_ref()].iter().flatten().all(|t| fits(Operation::NormRelu, t))
         && [&weight, &bias].iter().all(|vector| fits(Operation::NormRelu, vector))
     {

@@ -16,6 +16,7 @@ mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub(crate) mod functions;
+pub(crate) mod network;
 pub(crate) mod pixel;
 pub(crate) mod plain;
 #[cfg(all(test, feature = "flex", feature = "train"))]
@@ -25,6 +26,8 @@ pub(crate) mod tiles;
 use crate::error::Result;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
+#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+use network::ConvNetwork;
 use pixel::EnhancePixel;
 use std::any::Any;
 use std::ops::Range;
@@ -39,15 +42,18 @@ pub(crate) enum Operation {
     EnhancePixels,
     /// [`PixelOps::sample_pixels`]
     SamplePixels,
-    /// [`TrainingOps::conv3x3`] and its gradients
-    #[cfg(feature = "train")]
-    Conv3x3,
-    /// [`TrainingOps::norm_relu`] with and without a residual, and its gradients
-    #[cfg(feature = "train")]
-    NormRelu,
-    /// [`TrainingOps::smoothness`] and its gradients
+    /// [`SmoothnessOps::smoothness`] and its gradients
     #[cfg(feature = "train")]
     Smoothness,
+    /// [`NetworkOps::conv_network`] and its gradients
+    #[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+    ConvNetwork,
+    /// [`LayerOps::conv3x3`] and its gradients
+    #[cfg(all(feature = "train", feature = "cube"))]
+    Conv3x3,
+    /// [`LayerOps::norm_relu`] with and without a residual, and its gradients
+    #[cfg(all(feature = "train", feature = "cube"))]
+    NormRelu,
 }
 
 /// An illumination estimator's weights for inference, with the batch normalization of the residual
@@ -307,7 +313,7 @@ pub(crate) trait PixelOps: Backend {
     ) -> Result<Vec<Lit>>;
 }
 
-/// What training spends its time on. Tensors are float32.
+/// The smoothness loss. Tensors are float32.
 #[cfg(feature = "train")]
 #[backend_extension(
     Flex: cfg(feature = "flex"),
@@ -316,7 +322,7 @@ pub(crate) trait PixelOps: Backend {
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
-pub(crate) trait TrainingOps: Backend {
+pub(crate) trait SmoothnessOps: Backend {
     /// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]`
     /// with sizes of at least 3.
     #[allow(unused_variables, reason = "without a backend that has it")]
@@ -326,7 +332,76 @@ pub(crate) trait TrainingOps: Backend {
         illumination: FloatTensor<Self>,
         weighting: Weighting,
     ) -> FloatTensor<Self>;
+}
 
+/// The gradients of [`SmoothnessOps`], which a backend needs for `Autodiff` on top of it.
+#[cfg(feature = "train")]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube")
+)]
+pub(crate) trait SmoothnessGradientOps: Backend {
+    /// The smoothness loss, `[1]`, and its gradients with respect to input and illumination.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |input, illumination, _| (
+        burn::backend::fusion::custom::TensorSpec::new(burn::tensor::Shape::new([1]), input.dtype),
+        input.clone(),
+        illumination.clone(),
+    ))]
+    fn smoothness_gradients(
+        input: FloatTensor<Self>,
+        illumination: FloatTensor<Self>,
+        weighting: Weighting,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// Whole networks, on CPUs. Tensors are float32.
+#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Autodiff
+)]
+pub(crate) trait NetworkOps: Backend {
+    /// The result, `[batch, outputs, height, width]`, of a network that is applied to images
+    /// `[batch, inputs, height, width]`, none of them empty; and for each of its normalizations the batch's means,
+    /// then its biased variances, all in one vector, which is not differentiable. The parameters of all layers are
+    /// one vector, too.
+    fn conv_network(
+        image: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// The gradients of [`NetworkOps`], which a backend needs for `Autodiff` on top of it.
+#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+pub(crate) trait NetworkGradientOps: Backend {
+    /// What the backward pass needs of the forward pass.
+    type Saved: Clone + std::fmt::Debug + Send + 'static;
+
+    /// [`NetworkOps::conv_network`], with what the backward pass needs.
+    fn conv_network_saving(
+        image: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, Self::Saved);
+
+    /// The gradients with respect to the images, if it is wanted, and to the parameters, given the one with respect
+    /// to the result.
+    fn conv_network_backward(
+        saved: Self::Saved,
+        gradient: FloatTensor<Self>,
+        wants_image: bool,
+    ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>);
+}
+
+/// Layers one by one, on GPUs. Tensors are float32.
+#[cfg(all(feature = "train", feature = "cube"))]
+#[backend_extension(Cube, Fusion, Autodiff)]
+pub(crate) trait LayerOps: Backend {
     /// A 3×3 convolution with zero padding 1: images `[batch, inputs, height, width]`, weights
     /// `[outputs, inputs, 3, 3]`, biases `[outputs]`.
     #[fusion(
@@ -363,28 +438,10 @@ pub(crate) trait TrainingOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The backward passes of [`TrainingOps`], which a backend needs for `Autodiff` on top of it.
-#[cfg(feature = "train")]
-#[backend_extension(
-    Flex: cfg(feature = "flex"),
-    NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(feature = "cube"),
-    Fusion: cfg(feature = "cube")
-)]
-pub(crate) trait GradientOps: Backend {
-    /// The smoothness loss, `[1]`, and its gradients with respect to input and illumination.
-    #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(meta = |input, illumination, _| (
-        burn::backend::fusion::custom::TensorSpec::new(burn::tensor::Shape::new([1]), input.dtype),
-        input.clone(),
-        illumination.clone(),
-    ))]
-    fn smoothness_gradients(
-        input: FloatTensor<Self>,
-        illumination: FloatTensor<Self>,
-        weighting: Weighting,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
+/// The gradients of [`LayerOps`], which a backend needs for `Autodiff` on top of it.
+#[cfg(all(feature = "train", feature = "cube"))]
+#[backend_extension(Cube, Fusion)]
+pub(crate) trait LayerGradientOps: Backend {
     /// The gradient with respect to the images of a convolution.
     #[fusion(
         dtype = gradient,

@@ -1,6 +1,8 @@
 //! The operations in Burn's tensor functions: what runs where there is no kernel, and what the kernels
 //! are tested against.
 
+#[cfg(test)]
+use super::network::{ConvLayer, ConvNetwork};
 use super::{Rendering, Weighting};
 use crate::metrics::LUMINANCE;
 use burn::tensor::activation::relu;
@@ -116,6 +118,47 @@ fn guided<const N: usize>(planes: [Tensor<4>; N], epsilon: Tensor<4>) -> [Tensor
 /// See [`functions::conv3x3`](super::functions::conv3x3).
 pub(super) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     conv2d(image, weight, Some(bias), ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
+}
+
+/// See [`functions::conv_network`](super::functions::conv_network).
+#[cfg(test)]
+pub(super) fn conv_network(
+    image: Tensor<4>,
+    parameters: Tensor<1>,
+    network: &ConvNetwork,
+) -> (Tensor<4>, Tensor<1>) {
+    let part = |from: usize, count: usize| parameters.clone().slice(from..from + count);
+    let mut activations: Vec<Tensor<4>> = vec![];
+    let mut statistics = vec![];
+    for (index, layer) in network.layers.iter().enumerate() {
+        let &ConvLayer { inputs, outputs, conv, .. } = layer;
+        let weights = outputs * inputs * 9;
+        let kernels = part(conv, weights).reshape([outputs, inputs, 3, 3]);
+        let input = activations.last().unwrap_or(&image).clone();
+        let result = conv3x3(input, kernels, part(conv + weights, outputs));
+        if index + 1 == network.layers.len() {
+            activations.push(result);
+            break;
+        }
+        let residual = layer.residual.map(|from| activations[from].clone());
+        activations.push(match (layer.norm, residual) {
+            (Some(norm), residual) => {
+                let [scales, shifts] = [0, 1].map(|n| part(norm + n * outputs, outputs));
+                let epsilon = ConvNetwork::EPSILON.into();
+                let (output, moments) = norm_relu(result, scales, shifts, residual, epsilon);
+                statistics.extend(moments);
+                output
+            }
+            (None, Some(residual)) => residual + relu(result),
+            (None, None) => relu(result),
+        });
+    }
+    let result = activations.pop().expect("a network has at least one layer");
+    let statistics = match statistics.is_empty() {
+        true => Tensor::zeros([0], &image.device()),
+        false => Tensor::cat(statistics, 0),
+    };
+    (network.output.of(image, result), statistics)
 }
 
 /// See [`functions::norm_relu`](super::functions::norm_relu).

@@ -1,6 +1,7 @@
 //! The kernels against the plain functions, on every backend with kernels that is compiled in.
 
-use super::functions::{conv3x3, enhance_pixels, has_kernel, norm_relu, smoothness};
+use super::functions::{conv_network, conv3x3, enhance_pixels, has_kernel, norm_relu, smoothness};
+use super::network::{ConvLayer, ConvNetwork, Output};
 use super::{FoldedEstimator, Operation, Rendering, Samples, Weighting, Weights, plain};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 fn devices() -> Vec<Device> {
     let devices =
         crate::device_names().into_iter().filter_map(|name| crate::open_device(name).ok());
-    devices.filter(|device| has_kernel(Operation::Conv3x3, device)).collect()
+    devices.filter(|device| has_kernel(Operation::Smoothness, device)).collect()
 }
 
 /// The devices for one of many cases: those that are slow take part in a few.
@@ -133,6 +134,79 @@ fn agree(fast: &[Vec<f32>], plain: &[Vec<f32>], tolerance: f64, least: f64) {
     }
 }
 
+/// Networks of the form that those of the models have.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    inputs: usize,
+    channels: usize,
+    blocks: usize,
+    /// The layers of a block.
+    depth: usize,
+    /// Whether blocks have the same parameters.
+    shared: bool,
+    normalized: bool,
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    let numbers = (1..6usize, 1..18usize, 0..4usize, 1..3usize, any::<[bool; 2]>());
+    numbers.prop_map(|(inputs, channels, blocks, depth, [shared, normalized])| Shape {
+        inputs,
+        channels,
+        blocks,
+        depth,
+        shared,
+        normalized,
+    })
+}
+
+impl Shape {
+    fn network(self, output: Output) -> ConvNetwork {
+        let Self { inputs, channels, blocks, depth, shared, normalized } = self;
+        let mut place = 0;
+        let mut layer = |inputs: usize, outputs: usize, normalized: bool| {
+            let conv = place;
+            place += outputs * (inputs * 9 + 1);
+            let norm = normalized.then_some(place);
+            place += 2 * outputs;
+            ConvLayer { inputs, outputs, conv, norm, residual: None }
+        };
+        let mut layers = vec![layer(inputs, channels, normalized)];
+        for block in 0..blocks {
+            for number in 0..depth {
+                let mut new = match shared && block > 0 {
+                    true => layers[1 + number].clone(),
+                    false => layer(channels, channels, normalized),
+                };
+                new.residual = (number + 1 == depth).then_some(block * depth);
+                layers.push(new);
+            }
+        }
+        layers.push(layer(channels, inputs, false));
+        ConvNetwork { layers, output }
+    }
+
+    fn count(self, network: &ConvNetwork) -> usize {
+        let ends = network
+            .layers
+            .iter()
+            .map(|layer| layer.conv + layer.outputs * (layer.inputs * 9 + 1) + 2 * layer.outputs);
+        ends.max().unwrap()
+    }
+
+    /// Whether a parameter decides on which side of 0 the values of a channel are.
+    fn is_shift(self, network: &ConvNetwork, index: usize) -> bool {
+        let (_, hidden) = network.layers.split_last().unwrap();
+        hidden.iter().any(|layer| {
+            let start = match layer.norm {
+                Some(norm) => norm + layer.outputs,
+                None => layer.conv + layer.outputs * layer.inputs * 9,
+            };
+            (start..start + layer.outputs).contains(&index)
+        })
+    }
+}
+
+type Network = fn(Tensor<4>, Tensor<1>, &ConvNetwork) -> (Tensor<4>, Tensor<1>);
 type Smoothness = fn(Tensor<4>, Tensor<4>, Weighting) -> Tensor<1>;
 type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>;
 type NormRelu =
@@ -156,6 +230,57 @@ proptest! {
             agree(&fast[..2], &plain[..2], 1e-5, 0.1);
             // Sums over all pixels of the batch.
             agree(&fast[2..], &plain[2..], 1e-5, ((batch * height * width) as f64).sqrt());
+        }
+    }
+
+    #[test]
+    fn networks_and_their_gradients(
+        batch in 1..4usize, height in 3..40usize, width in 4..80usize, shape in shapes(),
+        output in prop_oneof![
+            Just(Output::Conv), Just(Output::Sum), Just(Output::MinusSigmoid),
+            Just(Output::ClampedSigmoid { least: 0.2 }),
+        ],
+        seed in 0..1u64 << 40,
+    ) {
+        let network = shape.network(output);
+        let image = [batch, shape.inputs, height, width];
+        let count = shape.count(&network);
+        let weights = [batch, network.outputs(), height, width];
+        for device in devices_for(seed) {
+            if !has_kernel(Operation::ConvNetwork, &device) {
+                continue;
+            }
+            // With shifts of 20, channels are either wholly passed or wholly cut off, and no value is near the
+            // kink, where rounding decides about its gradient.
+            let of = |function: Network, shift: f32| {
+                let device = device.clone().autodiff();
+                let image = random(seed, image, &device).require_grad();
+                let vector = random(seed + 1, [count], &device).require_grad();
+                let scale = host(vector.clone().inner());
+                let shifts = (0..count).map(|n| if shape.is_shift(&network, n) { shift } else { 0.0 });
+                let shifts: Vec<f32> = shifts.zip(&scale).map(|(s, v)| s * v.signum()).collect();
+                let shifts = Tensor::<1>::from_data(TensorData::new(shifts, [count]), &device);
+                // Weights of some size, so that sigmoids are not saturated.
+                let parameters = vector.clone() * 0.3 + shifts;
+                let (result, statistics) = function(image.clone(), parameters, &network);
+                let loss = (result.clone() * random(seed + 2, weights, &device)).sum();
+                let gradients = loss.backward();
+                let own = [host(result), host(statistics)];
+                let image = host(image.grad(&gradients).unwrap());
+                let vector = host(vector.grad(&gradients).unwrap());
+                own.into_iter().chain([image, vector]).collect::<Vec<_>>()
+            };
+            let fast: Network = |image, parameters, network| {
+                conv_network(&image, || (network.clone(), vec![parameters])).unwrap()
+            };
+            let plain: Network = |image, parameters, network| {
+                plain::conv_network(image, parameters, network)
+            };
+            let sum = ((batch * height * width) as f64).sqrt();
+            let (whole, layers) = (of(fast, 20.0), of(plain, 20.0));
+            agree(&whole[..3], &layers[..3], 2e-4, 0.1);
+            agree(&whole[3..], &layers[3..], 2e-4, sum);
+            agree(&of(fast, 0.0)[..2], &of(plain, 0.0)[..2], 2e-4, 0.1);
         }
     }
 

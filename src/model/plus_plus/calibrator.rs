@@ -1,9 +1,10 @@
 use crate::error::Result;
 use crate::model::layers::{Conv3x3, Initializer};
 use crate::model::limits::check_network;
+use crate::model::network::{Layer, Network};
+use crate::ops::network::Output;
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SciPlusPlusCalibrator`].
@@ -92,11 +93,15 @@ impl SciPlusPlusCalibrator {
     /// # Panics
     /// If the reflectance does not have three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
-        let mut features = relu(self.input_conv.forward(reflectance.clone()));
-        for (conv_1, conv_2) in self.block_convs_1.iter().zip(&self.block_convs_2) {
-            let inner = relu(conv_1.forward(features.clone()));
-            features = features + relu(conv_2.forward(inner));
-        }
-        reflectance + self.output_conv.forward(features)
+        let convs = self.block_convs_1.iter().zip(&self.block_convs_2);
+        let network = Network {
+            input: Layer::plain(&self.input_conv),
+            blocks: convs
+                .map(|(first, second)| [first, second].map(Layer::plain).to_vec())
+                .collect(),
+            output_conv: &self.output_conv,
+            output: Output::Sum,
+        };
+        network.forward(reflectance)
     }
 }

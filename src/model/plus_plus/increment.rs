@@ -1,9 +1,10 @@
 use crate::error::Result;
-use crate::model::layers::{Conv3x3, Initializer, residual_block};
+use crate::model::layers::{Conv3x3, Initializer};
 use crate::model::limits::check_network;
+use crate::model::network::{Layer, Network};
+use crate::ops::network::Output;
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 /// Configuration of an [`IlluminationIncrement`].
@@ -84,7 +85,12 @@ impl IlluminationIncrement {
     /// # Panics
     /// If the calibration does not have three channels.
     pub fn forward(&self, calibration: Tensor<4>) -> Tensor<4> {
-        let features = relu(self.input_conv.forward(calibration));
-        self.output_conv.forward(self.block_convs.iter().fold(features, residual_block))
+        let network = Network {
+            input: Layer::plain(&self.input_conv),
+            blocks: self.block_convs.iter().map(|conv| vec![Layer::plain(conv)]).collect(),
+            output_conv: &self.output_conv,
+            output: Output::Conv,
+        };
+        network.forward(calibration)
     }
 }

@@ -1,9 +1,10 @@
 use crate::error::Result;
 use crate::model::layers::{BatchNorm, Conv3x3, Initializer};
 use crate::model::limits::check_network;
+use crate::model::network::{Layer, Network};
+use crate::ops::network::Output;
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`SelfCalibrator`].
@@ -99,14 +100,16 @@ impl SelfCalibrator {
     /// # Panics
     /// If the reflectance does not have three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
-        let first = self.input_conv.forward(reflectance.clone());
-        let mut features = self.input_norm.forward_relu(first, None);
-        for _ in 0..self.blocks {
-            let inner = self.block_conv_1.forward(features.clone());
-            let inner = self.block_norm_1.forward_relu(inner, None);
-            let outer = self.block_conv_2.forward(inner);
-            features = self.block_norm_2.forward_relu(outer, Some(features));
-        }
-        reflectance - sigmoid(self.output_conv.forward(features))
+        let block = vec![
+            Layer::normalized(&self.block_conv_1, &self.block_norm_1),
+            Layer::normalized(&self.block_conv_2, &self.block_norm_2),
+        ];
+        let network = Network {
+            input: Layer::normalized(&self.input_conv, &self.input_norm),
+            blocks: vec![block; self.blocks],
+            output_conv: &self.output_conv,
+            output: Output::MinusSigmoid,
+        };
+        network.forward(reflectance)
     }
 }

@@ -1,6 +1,12 @@
 //! The operations on an autodiff backend: forward on the backend below, backward by its gradients.
 
-use crate::ops::{GradientOps, TrainingOps, Weighting};
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use crate::ops::network::ConvNetwork;
+#[cfg(feature = "cube")]
+use crate::ops::{LayerGradientOps, LayerOps};
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use crate::ops::{NetworkGradientOps, NetworkOps};
+use crate::ops::{SmoothnessGradientOps, SmoothnessOps, Weighting};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend};
 use burn_autodiff::checkpoint::base::Checkpointer;
@@ -8,8 +14,12 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_autodiff::{Autodiff, NodeId};
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use std::sync::Arc;
 
-impl<B: TrainingOps + GradientOps, C: CheckpointStrategy> TrainingOps for Autodiff<B, C> {
+impl<B: SmoothnessOps + SmoothnessGradientOps, C: CheckpointStrategy> SmoothnessOps
+    for Autodiff<B, C>
+{
     fn smoothness(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
@@ -28,7 +38,35 @@ impl<B: TrainingOps + GradientOps, C: CheckpointStrategy> TrainingOps for Autodi
             }
         }
     }
+}
 
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+impl<B: NetworkOps + NetworkGradientOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
+    fn conv_network(
+        image: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [image.node(), parameters.node()];
+        let [image, parameters] = [image, parameters].map(Self::inner);
+        let (result, statistics) =
+            match NetworkBackward.prepare::<C>(nodes).compute_bound().stateful() {
+                OpsKind::Tracked(prepared) => {
+                    let (result, statistics, saved) =
+                        B::conv_network_saving(image, parameters, network);
+                    (prepared.finish(saved, result), statistics)
+                }
+                OpsKind::UnTracked(prepared) => {
+                    let (result, statistics) = B::conv_network(image, parameters, network);
+                    (prepared.finish(result), statistics)
+                }
+            };
+        (result, Self::from_inner(statistics))
+    }
+}
+
+#[cfg(feature = "cube")]
+impl<B: LayerOps + LayerGradientOps, C: CheckpointStrategy> LayerOps for Autodiff<B, C> {
     fn conv3x3(
         image: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -90,7 +128,7 @@ impl<B: TrainingOps + GradientOps, C: CheckpointStrategy> TrainingOps for Autodi
 #[derive(Debug)]
 struct SmoothnessBackward;
 
-impl<B: GradientOps> Backward<B, 2> for SmoothnessBackward {
+impl<B: SmoothnessGradientOps> Backward<B, 2> for SmoothnessBackward {
     /// The gradients of the loss, which the forward pass has computed already.
     type State = [FloatTensor<B>; 2];
 
@@ -106,10 +144,32 @@ impl<B: GradientOps> Backward<B, 2> for SmoothnessBackward {
     }
 }
 
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[derive(Debug)]
+struct NetworkBackward;
+
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+impl<B: NetworkGradientOps> Backward<B, 2> for NetworkBackward {
+    type State = B::Saved;
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [image_node, parameters_node] = ops.parents.map(|node| node.map(|node| node.id));
+        let (image, parameters) =
+            B::conv_network_backward(ops.state, gradient, image_node.is_some());
+        register::<B, 1>([parameters_node], [parameters], gradients);
+        if let Some(image) = image {
+            register::<B, 1>([image_node], [image], gradients);
+        }
+    }
+}
+
+#[cfg(feature = "cube")]
 #[derive(Debug)]
 struct Conv3x3Backward;
 
-impl<B: GradientOps> Backward<B, 3> for Conv3x3Backward {
+#[cfg(feature = "cube")]
+impl<B: LayerGradientOps> Backward<B, 3> for Conv3x3Backward {
     /// Images and weights.
     type State = (FloatTensor<B>, FloatTensor<B>);
 
@@ -127,6 +187,7 @@ impl<B: GradientOps> Backward<B, 3> for Conv3x3Backward {
     }
 }
 
+#[cfg(feature = "cube")]
 #[derive(Clone, Debug)]
 struct NormReluState<B: Backend> {
     image: FloatTensor<B>,
@@ -137,7 +198,8 @@ struct NormReluState<B: Backend> {
     epsilon: f32,
 }
 
-impl<B: GradientOps> NormReluState<B> {
+#[cfg(feature = "cube")]
+impl<B: LayerGradientOps> NormReluState<B> {
     /// The gradients with respect to image, weight and bias.
     fn gradients(self, gradient: FloatTensor<B>) -> [FloatTensor<B>; 3] {
         let Self { image, weight, bias, statistics: [mean, variance], epsilon } = self;
@@ -145,10 +207,12 @@ impl<B: GradientOps> NormReluState<B> {
     }
 }
 
+#[cfg(feature = "cube")]
 #[derive(Debug)]
 struct NormReluBackward;
 
-impl<B: GradientOps> Backward<B, 3> for NormReluBackward {
+#[cfg(feature = "cube")]
+impl<B: LayerGradientOps> Backward<B, 3> for NormReluBackward {
     type State = NormReluState<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
@@ -158,10 +222,12 @@ impl<B: GradientOps> Backward<B, 3> for NormReluBackward {
     }
 }
 
+#[cfg(feature = "cube")]
 #[derive(Debug)]
 struct NormReluResidualBackward;
 
-impl<B: GradientOps> Backward<B, 4> for NormReluResidualBackward {
+#[cfg(feature = "cube")]
+impl<B: LayerGradientOps> Backward<B, 4> for NormReluResidualBackward {
     type State = NormReluState<B>;
 
     fn backward(self, ops: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {

@@ -13,7 +13,7 @@ use cpu::PackedEstimator;
 use std::sync::Arc;
 
 /// A backend whose tensors are in host memory.
-trait CpuBackend: Backend {
+pub(crate) trait CpuBackend: Backend {
     /// What owns a tensor's values.
     type Values;
     fn values(tensor: FloatTensor<Self>) -> Self::Values;
@@ -113,11 +113,15 @@ impl<B: CpuBackend> PixelOps for B {
 #[cfg(feature = "train")]
 mod training {
     use super::{CpuBackend, Host, tensor};
-    use crate::ops::cpu::norm::{self, Norm};
+    use crate::ops::cpu::images::Images;
+    use crate::ops::cpu::network::{self, Forward, Saved};
     use crate::ops::cpu::smoothness;
-    use crate::ops::cpu::{conv3x3, images::Images};
-    use crate::ops::{GradientOps, TrainingOps, Weighting};
+    use crate::ops::network::ConvNetwork;
+    use crate::ops::{
+        NetworkGradientOps, NetworkOps, SmoothnessGradientOps, SmoothnessOps, Weighting,
+    };
     use burn::backend::tensor::FloatTensor;
+    use std::sync::Arc;
 
     impl<B: CpuBackend> Host<B, 4> {
         fn images(&self) -> Images<'_> {
@@ -125,7 +129,7 @@ mod training {
         }
     }
 
-    impl<B: CpuBackend> TrainingOps for B {
+    impl<B: CpuBackend> SmoothnessOps for B {
         fn smoothness(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
@@ -135,62 +139,9 @@ mod training {
             let loss = smoothness::loss(input.images(), illumination.images(), weighting);
             tensor::<Self, 1>(vec![loss], [1])
         }
-
-        fn conv3x3(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-        ) -> FloatTensor<Self> {
-            let [image, weight] = [image, weight].map(Host::<Self, 4>::new);
-            let bias = Host::<Self, 1>::new(bias);
-            let result = conv3x3::forward(image.images(), weight.values(), bias.values());
-            let [batch, _, height, width] = image.shape;
-            tensor::<Self, 4>(result, [batch, bias.shape[0], height, width])
-        }
-
-        fn norm_relu(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-            epsilon: f32,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            norm_relu::<Self>(image, weight, bias, None, epsilon)
-        }
-
-        fn norm_relu_residual(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-            residual: FloatTensor<Self>,
-            epsilon: f32,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            norm_relu::<Self>(image, weight, bias, Some(residual), epsilon)
-        }
     }
 
-    fn norm_relu<B: CpuBackend>(
-        image: FloatTensor<B>,
-        weight: FloatTensor<B>,
-        bias: FloatTensor<B>,
-        residual: Option<FloatTensor<B>>,
-        epsilon: f32,
-    ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-        let image = Host::<B, 4>::new(image);
-        let [weight, bias] = [weight, bias].map(Host::<B, 1>::new);
-        let residual = residual.map(Host::<B, 4>::new);
-        let [mean, variance] = norm::statistics(image.images());
-        let (weight_values, bias) = (weight.values(), bias.values());
-        let norm = Norm { weight: weight_values, bias, mean: &mean, variance: &variance, epsilon };
-        let residual = residual.as_ref().map(|residual| residual.values());
-        let result = norm::norm_relu(image.images(), norm, residual);
-        (
-            tensor::<B, 4>(result, image.shape),
-            tensor::<B, 1>(mean, weight.shape),
-            tensor::<B, 1>(variance, weight.shape),
-        )
-    }
-
-    impl<B: CpuBackend> GradientOps for B {
+    impl<B: CpuBackend> SmoothnessGradientOps for B {
         fn smoothness_gradients(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
@@ -203,52 +154,66 @@ mod training {
                 gradients.map(|values| tensor::<Self, 4>(values, input.shape));
             (tensor::<Self, 1>(vec![loss], [1]), of_input, of_illumination)
         }
+    }
 
-        fn conv3x3_backward_image(
-            weight: FloatTensor<Self>,
-            gradient: FloatTensor<Self>,
-        ) -> FloatTensor<Self> {
-            let [weight, gradient] = [weight, gradient].map(Host::<Self, 4>::new);
-            let [_, inputs, ..] = weight.shape;
-            let result = conv3x3::backward_images(gradient.images(), weight.values(), inputs);
-            let [batch, _, height, width] = gradient.shape;
-            tensor::<Self, 4>(result, [batch, inputs, height, width])
-        }
-
-        fn conv3x3_backward_weight(
+    impl<B: CpuBackend> NetworkOps for B {
+        fn conv_network(
             image: FloatTensor<Self>,
-            gradient: FloatTensor<Self>,
+            parameters: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
         ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-            let [image, gradient] = [image, gradient].map(Host::<Self, 4>::new);
-            let [weight, bias] = conv3x3::backward_weights(image.images(), gradient.images());
-            let [inputs, outputs] = [image.shape[1], gradient.shape[1]];
-            (tensor::<Self, 4>(weight, [outputs, inputs, 3, 3]), tensor::<Self, 1>(bias, [outputs]))
+            let (result, statistics, _) = Self::conv_network_saving(image, parameters, network);
+            (result, statistics)
+        }
+    }
+
+    /// What a network's backward pass needs of its forward pass.
+    #[derive(Clone, Debug)]
+    pub(crate) struct SavedNetwork<B: CpuBackend> {
+        image: FloatTensor<B>,
+        parameters: FloatTensor<B>,
+        network: Arc<ConvNetwork>,
+        saved: Arc<Saved>,
+    }
+
+    impl<B: CpuBackend> NetworkGradientOps for B {
+        type Saved = SavedNetwork<Self>;
+
+        fn conv_network_saving(
+            image: FloatTensor<Self>,
+            parameters: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>, Self::Saved) {
+            let images = Host::<Self, 4>::new(image.clone());
+            let values = Host::<Self, 1>::new(parameters.clone());
+            let Forward { result, statistics, saved } =
+                network::forward(&network, images.images(), values.values());
+            let [batch, _, height, width] = images.shape;
+            let result = tensor::<Self, 4>(result, [batch, network.outputs(), height, width]);
+            let shape = [statistics.len()];
+            let saved = SavedNetwork { image, parameters, network, saved: Arc::new(saved) };
+            (result, tensor::<Self, 1>(statistics, shape), saved)
         }
 
-        fn norm_relu_backward(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-            mean: FloatTensor<Self>,
-            variance: FloatTensor<Self>,
+        fn conv_network_backward(
+            saved: Self::Saved,
             gradient: FloatTensor<Self>,
-            epsilon: f32,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+            wants_image: bool,
+        ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>) {
+            let SavedNetwork { image, parameters, network, saved } = saved;
             let [image, gradient] = [image, gradient].map(Host::<Self, 4>::new);
-            let [weight, bias, mean, variance] =
-                [weight, bias, mean, variance].map(Host::<Self, 1>::new);
-            let norm = Norm {
-                weight: weight.values(),
-                bias: bias.values(),
-                mean: mean.values(),
-                variance: variance.values(),
-                epsilon,
-            };
-            let result = norm::norm_relu_backward(image.images(), norm, gradient.values());
+            let parameters = Host::<Self, 1>::new(parameters);
+            let (of_image, of_parameters) = network::backward(
+                &network,
+                image.images(),
+                parameters.values(),
+                &saved,
+                gradient.images(),
+                wants_image,
+            );
             (
-                tensor::<Self, 4>(result.image, image.shape),
-                tensor::<Self, 1>(result.weight, weight.shape),
-                tensor::<Self, 1>(result.bias, weight.shape),
+                of_image.map(|values| tensor::<Self, 4>(values, image.shape)),
+                tensor::<Self, 1>(of_parameters, parameters.shape),
             )
         }
     }

@@ -83,7 +83,7 @@ impl<B: FusionBackend + PixelOps> PixelOps for Fusion<B> {
 #[cfg(feature = "train")]
 mod training {
     use crate::ops::cube::training::{self, convolution};
-    use crate::ops::{GradientOps, TrainingOps, Weighting};
+    use crate::ops::{LayerGradientOps, LayerOps, SmoothnessGradientOps, SmoothnessOps, Weighting};
     use burn::backend::TensorMetadata;
     use burn::backend::tensor::FloatTensor;
     use burn_cubecl::CubeBackend;
@@ -94,7 +94,7 @@ mod training {
         [outputs, inputs]
     }
 
-    impl TrainingOps for CubeBackend {
+    impl SmoothnessOps for CubeBackend {
         fn smoothness(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
@@ -102,7 +102,9 @@ mod training {
         ) -> FloatTensor<Self> {
             training::smoothness(input, illumination, weighting, false).0
         }
+    }
 
+    impl LayerOps for CubeBackend {
         fn conv3x3(
             image: FloatTensor<Self>,
             weight: FloatTensor<Self>,
@@ -132,7 +134,7 @@ mod training {
         }
     }
 
-    impl GradientOps for CubeBackend {
+    impl SmoothnessGradientOps for CubeBackend {
         fn smoothness_gradients(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
@@ -142,7 +144,9 @@ mod training {
             let [input, illumination] = gradients.expect("they were asked for");
             (loss, input, illumination)
         }
+    }
 
+    impl LayerGradientOps for CubeBackend {
         fn conv3x3_backward_image(
             weight: FloatTensor<Self>,
             gradient: FloatTensor<Self>,

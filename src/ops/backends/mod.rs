@@ -11,18 +11,30 @@ use super::{FoldedEstimator, Operation};
 use burn::tensor::Device;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the CPU backends and those of GPUs have kernels for.
-#[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
-const ALL: &[Operation] = &[
+/// What the CPU backends have kernels for.
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+const CPU: &[Operation] = &[
     Operation::EnhancePlanes,
     Operation::EnhancePixels,
     Operation::SamplePixels,
     #[cfg(feature = "train")]
+    Operation::Smoothness,
+    #[cfg(feature = "train")]
+    Operation::ConvNetwork,
+];
+
+/// What the GPU backends have kernels for.
+#[cfg(feature = "cube")]
+const GPU: &[Operation] = &[
+    Operation::EnhancePlanes,
+    Operation::EnhancePixels,
+    Operation::SamplePixels,
+    #[cfg(feature = "train")]
+    Operation::Smoothness,
+    #[cfg(feature = "train")]
     Operation::Conv3x3,
     #[cfg(feature = "train")]
     Operation::NormRelu,
-    #[cfg(feature = "train")]
-    Operation::Smoothness,
 ];
 
 /// See [`use_kernels`].
@@ -41,11 +53,11 @@ pub(super) fn operations(device: &Device) -> &'static [Operation] {
     }
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => ALL,
+        burn::backend::DispatchDevice::Flex(_) => CPU,
         #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => ALL,
+        burn::backend::DispatchDevice::NdArray(_) => CPU,
         #[cfg(feature = "cube")]
-        burn::backend::DispatchDevice::Cube(_) => ALL,
+        burn::backend::DispatchDevice::Cube(_) => GPU,
         #[allow(unreachable_patterns, reason = "where these are the only backends")]
         _ => &[],
     }

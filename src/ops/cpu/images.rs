@@ -10,14 +10,18 @@ pub(crate) struct Images<'a> {
     pub(crate) shape: [usize; 4],
 }
 
-impl Images<'_> {
+impl<'a> Images<'a> {
+    /// Row `y` of a channel of image `n`.
+    pub(super) fn row(&self, n: usize, channel: usize, y: usize) -> &'a [f32] {
+        let [_, channels, height, width] = self.shape;
+        &self.values[((n * channels + channel) * height + y) * width..][..width]
+    }
+
     /// Copies row `y` of image `n` to a padded row.
     pub(super) fn copy_row(&self, n: usize, y: usize, row: &mut [f32], pitch: usize) {
-        let [_, channels, height, width] = self.shape;
+        let [_, channels, _, width] = self.shape;
         for channel in 0..channels {
-            let from = ((n * channels + channel) * height + y) * width;
-            row[channel * pitch + LEFT..][..width]
-                .copy_from_slice(&self.values[from..from + width]);
+            row[channel * pitch + LEFT..][..width].copy_from_slice(self.row(n, channel, y));
         }
     }
 }

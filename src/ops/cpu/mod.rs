@@ -5,14 +5,12 @@
 //! depend on the number of threads.
 
 mod conv;
-#[cfg(feature = "train")]
-pub(super) mod conv3x3;
 mod denoise;
 mod enhance;
 #[cfg(feature = "train")]
 pub(super) mod images;
 #[cfg(feature = "train")]
-pub(super) mod norm;
+pub(super) mod network;
 mod pixels;
 mod rows;
 mod simd;

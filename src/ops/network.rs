@@ -1,0 +1,112 @@
+//! Networks of 3×3 convolutions, as the kernels for training see them.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
+
+/// A network that is applied as a whole. Its convolutions have stride 1 and zero padding 1.
+///
+/// The activations of a layer are `relu(norm(conv(activations before)))`, plus the activations of an
+/// earlier layer where a residual block ends. The last layer is a convolution alone; [`Output`] says
+/// what is made of its result.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConvNetwork {
+    /// At least one.
+    pub(crate) layers: Vec<ConvLayer>,
+    pub(crate) output: Output,
+}
+
+/// A layer. Its parameters are in one vector with those of all others; layers may share them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConvLayer {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Where the parameters of the convolution begin: weights `[outputs, inputs, 3, 3]`, then biases
+    /// `[outputs]`.
+    pub(crate) conv: usize,
+    /// Where those of the batch normalization begin, if there is one: scales, then shifts, both `[outputs]`.
+    pub(crate) norm: Option<usize>,
+    /// The layer whose activations are added, if a residual block ends here.
+    pub(crate) residual: Option<usize>,
+}
+
+/// What a network makes of its last convolution's result `y` and of the image `x` that it was given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Output {
+    /// `y`
+    Conv,
+    /// `x + y`
+    Sum,
+    /// `x − sigmoid(y)`
+    MinusSigmoid,
+    /// `clamp(x + sigmoid(y), least, 1)`
+    ClampedSigmoid { least: f32 },
+}
+
+impl Output {
+    /// The output for whole tensors.
+    ///
+    /// # Shapes
+    /// - `image`, `result`, output: `[batch, channels, height, width]`
+    pub(crate) fn of(self, image: Tensor<4>, result: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv => result,
+            Self::Sum => image + result,
+            Self::MinusSigmoid => image - sigmoid(result),
+            Self::ClampedSigmoid { least } => (image + sigmoid(result)).clamp(least, 1.0),
+        }
+    }
+}
+
+impl ConvNetwork {
+    /// Added to a variance before its square root is taken.
+    pub(crate) const EPSILON: f32 = 1e-5;
+
+    /// A convolution alone.
+    pub(crate) fn conv(inputs: usize, outputs: usize) -> Self {
+        let layer = ConvLayer { inputs, outputs, conv: 0, norm: None, residual: None };
+        Self { layers: vec![layer], output: Output::Conv }
+    }
+
+    /// The channels of the result.
+    pub(crate) fn outputs(&self) -> usize {
+        self.last().outputs
+    }
+
+    pub(crate) fn last(&self) -> &ConvLayer {
+        self.layers.last().expect("a network has at least one layer")
+    }
+
+    /// The layer that adds the activations of this one, if one does.
+    pub(crate) fn adding(&self, layer: usize) -> Option<usize> {
+        self.layers.iter().position(|later| later.residual == Some(layer))
+    }
+
+    /// The number of statistics that it gives: for each normalization the batch's means, then its biased
+    /// variances.
+    pub(crate) fn statistics(&self) -> usize {
+        let normalized = self.layers.iter().filter(|layer| layer.norm.is_some());
+        normalized.map(|layer| 2 * layer.outputs).sum()
+    }
+
+    /// Whether the layers fit each other, so many parameters, and the kernels: every layer's activations are
+    /// added by one other at most, and the last is a convolution alone.
+    pub(crate) fn is_consistent(&self, parameters: usize) -> bool {
+        let Some((last, hidden)) = self.layers.split_last() else { return false };
+        let chained = self.layers.windows(2).all(|pair| pair[0].outputs == pair[1].inputs);
+        let inside = self.layers.iter().all(|layer| {
+            let conv = layer.conv + layer.outputs * (layer.inputs * 9 + 1);
+            let norm = layer.norm.map_or(0, |norm| norm + 2 * layer.outputs);
+            conv.max(norm) <= parameters
+        });
+        let residual = hidden.iter().enumerate().all(|(index, layer)| match layer.residual {
+            Some(from) => from < index && hidden[from].outputs == layer.outputs,
+            None => true,
+        });
+        let once = (0..hidden.len()).all(|from| {
+            self.layers.iter().filter(|layer| layer.residual == Some(from)).count() <= 1
+        });
+        let of_image = self.output != Output::Conv;
+        let output = !of_image || last.outputs == self.layers[0].inputs;
+        chained && inside && residual && once && output && last.norm.or(last.residual).is_none()
+    }
+}
