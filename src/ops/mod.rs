@@ -313,6 +313,24 @@ pub(crate) trait PixelOps: Backend {
     ) -> Result<Vec<Lit>>;
 }
 
+/// As long as one of these is held, large buffers of kernels for training are used again.
+#[cfg(feature = "train")]
+#[derive(Clone, Debug)]
+pub(crate) struct KernelMemory {
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    _cpu: cpu::memory::Memory,
+}
+
+#[cfg(feature = "train")]
+impl KernelMemory {
+    pub(crate) fn hold() -> Self {
+        Self {
+            #[cfg(any(feature = "flex", feature = "ndarray"))]
+            _cpu: cpu::memory::Memory::hold(),
+        }
+    }
+}
+
 /// The smoothness loss. Tensors are float32.
 #[cfg(feature = "train")]
 #[backend_extension(

@@ -338,11 +338,21 @@ proptest! {
     ) {
         let images = [[2, 8, height, width], [3, 8, 3, 3]];
         let arguments = Arguments { seed, images, vectors: [3, 8] };
+        let shape = Shape {
+            inputs: 8, channels: 5, blocks: 2, depth: 2, shared: true, normalized: true,
+        };
+        let network = &shape.network(Output::MinusSigmoid);
+        let parameters = |device: &Device| random(seed + 7, [shape.count(network)], device).require_grad();
         for device in devices_for(seed) {
             let results = [1, 2, 5].map(|threads| in_threads(threads, || {
                 arguments.run(&device, |image, weight, bias, shift| {
                     let scale = shift.clone() + 2.0;
                     let (image, _) = norm_relu(image.clone(), scale, shift, Some(image), 1e-5);
+                    let parameters = || (network.clone(), vec![parameters(&image.device())]);
+                    let image = match conv_network(&image, parameters) {
+                        Some((image, _)) => image,
+                        None => image,
+                    };
                     let image = conv3x3(image, weight, bias);
                     smoothness(image.clone(), image, weighting(10.0, false)).reshape([1; 4])
                 })

@@ -6,6 +6,7 @@ use crate::enhance::Enhancer;
 use crate::error::Result;
 use crate::loss::{LossTerms, SciLoss};
 use crate::model::{IlluminationEstimator, SciCascade, SciPlusPlusCascade};
+use crate::ops::KernelMemory;
 use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams};
@@ -54,7 +55,8 @@ impl OptimizerConfig {
     ) -> Result<Learner<Training<N>>> {
         self.check()?;
         let max_gradient_norm = self.max_gradient_norm;
-        let training = Training { network, loss, max_gradient_norm, summed_devices };
+        let memory = KernelMemory::hold();
+        let training = Training { network, loss, max_gradient_norm, summed_devices, memory };
         Ok(Learner::new(training, self.adam(), self.learning_rate))
     }
 }
@@ -173,6 +175,9 @@ pub struct Training<N: Trainable> {
     max_gradient_norm: Option<f64>,
     /// The number of devices over which the engine sums the gradient, to make it a mean.
     summed_devices: usize,
+    /// What a step used is there for the next one.
+    #[module(skip)]
+    memory: KernelMemory,
 }
 
 impl<N: Trainable> TrainStep for Training<N> {

@@ -4,8 +4,6 @@
 
 use super::rows::LEFT;
 use super::simd::load;
-#[cfg(feature = "train")]
-use super::simd::store;
 use pulp::Simd;
 
 /// The weights of a convolution, `G` output channels side by side. Where the output channels are no
@@ -80,82 +78,4 @@ impl<const G: usize> Kernel<G> {
         }
         sums
     }
-
-    /// One row of all outputs, whose channels are `stride` apart. `rows` as for [`tile`](Self::tile); target and
-    /// addend have room for whole vectors.
-    #[cfg(feature = "train")]
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "source and target are two each")]
-    pub(crate) fn row<S: Simd>(
-        &self,
-        simd: S,
-        rows: [&[f32]; 3],
-        pitch: usize,
-        width: usize,
-        target: &mut [f32],
-        stride: usize,
-        addend: Addend,
-    ) {
-        let mut x = 0;
-        while x < width {
-            let vectors = (width - x).div_ceil(S::F32_LANES);
-            // Three at a time, and not three and one.
-            let vectors = match vectors {
-                4 => 2,
-                more => more.min(3),
-            };
-            for group in 0..self.groups() {
-                match vectors {
-                    1 => self.part::<S, 1>(simd, group, rows, pitch, x, target, stride, addend),
-                    2 => self.part::<S, 2>(simd, group, rows, pitch, x, target, stride, addend),
-                    _ => self.part::<S, 3>(simd, group, rows, pitch, x, target, stride, addend),
-                }
-            }
-            x += vectors * S::F32_LANES;
-        }
-    }
-
-    /// Part of a [`row`](Self::row).
-    #[cfg(feature = "train")]
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "source and target are two each")]
-    fn part<S: Simd, const V: usize>(
-        &self,
-        simd: S,
-        group: usize,
-        rows: [&[f32]; 3],
-        pitch: usize,
-        x: usize,
-        target: &mut [f32],
-        stride: usize,
-        addend: Addend,
-    ) {
-        let sums = self.tile::<S, V>(simd, group, rows, pitch, x);
-        // There may be fewer outputs than the groups have.
-        let channels = target.chunks_exact_mut(stride).enumerate().skip(group * G);
-        for ((channel, target), mut sums) in channels.zip(sums) {
-            let added = match addend {
-                Addend::None => None,
-                Addend::Target => Some(load::<S, V>(target, x)),
-                Addend::Row(row) => Some(load::<S, V>(row, channel * stride + x)),
-            };
-            if let Some(added) = added {
-                for (sum, added) in sums.iter_mut().zip(added) {
-                    *sum = simd.add_f32s(*sum, added);
-                }
-            }
-            store::<S, V>(target, x, sums);
-        }
-    }
-}
-
-/// What is added to a row of convolved images.
-#[cfg(feature = "train")]
-#[derive(Clone, Copy)]
-pub(crate) enum Addend<'a> {
-    None,
-    /// What is in its place already.
-    Target,
-    /// A row of the same form.
-    Row(&'a [f32]),
 }

@@ -10,6 +10,8 @@ mod enhance;
 #[cfg(feature = "train")]
 pub(super) mod images;
 #[cfg(feature = "train")]
+pub(super) mod memory;
+#[cfg(feature = "train")]
 pub(super) mod network;
 mod pixels;
 mod rows;

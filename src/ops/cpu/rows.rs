@@ -19,6 +19,7 @@ pub(crate) struct Ring {
     slots: usize,
     row: usize,
     zeros: usize,
+    pitch: usize,
 }
 
 impl Ring {
@@ -27,10 +28,19 @@ impl Ring {
     pub(crate) fn reset(&mut self, slots: usize, channels: usize, pitch: usize) {
         self.row = channels * pitch;
         self.slots = slots;
+        self.pitch = pitch;
         self.data.clear();
         self.data.resize((slots + 1) * self.row + 16, 0.0);
         self.start = self.data.as_ptr().align_offset(64).min(16);
         self.zeros = self.start + slots * self.row;
+    }
+
+    /// As [`reset`](Self::reset), but where the rows have this form already they stay as they are.
+    #[cfg(feature = "train")]
+    pub(crate) fn arrange(&mut self, slots: usize, channels: usize, pitch: usize) {
+        if [self.slots, self.row, self.pitch] != [slots, channels * pitch, pitch] {
+            self.reset(slots, channels, pitch);
+        }
     }
 
     fn slot(&self, y: usize) -> std::ops::Range<usize> {

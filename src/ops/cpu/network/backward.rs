@@ -1,11 +1,12 @@
 //! The gradients of one layer, in one pass: with respect to the activations that it was applied to, and to its
 //! convolution's weights and biases.
 
-use super::super::conv::{Addend, Kernel};
-use super::super::rows::{LEFT, Ring, pitch};
-use super::super::simd::{arch, load, store};
+use super::super::rows::pitch;
+use super::super::simd::{arch, load};
 use super::activations::{Activations, Norm, Rectified, channels};
 use super::maps::{Band, Maps, Size};
+use super::scratch::{Rows, Scratch};
+use super::winograd::{Addend, PairKernel, Target, WeightSums};
 use crate::ops::network::ConvLayer;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -22,7 +23,7 @@ pub(super) struct Undo<'a> {
 /// The gradient with respect to a layer's input.
 pub(super) struct InputGradient<'a, const G: usize> {
     /// The layer's weights, rotated, for [`Maps`] of its inputs.
-    pub(super) kernel: Kernel<G>,
+    pub(super) kernel: PairKernel<G>,
     pub(super) target: &'a mut Maps,
     /// What else is added to it.
     pub(super) added: Added<'a>,
@@ -57,7 +58,7 @@ pub(super) fn backward<const GI: usize, const GO: usize>(
     gradient: &Maps,
     undo: Option<Undo>,
     input: Option<InputGradient<GI>>,
-    size: Size,
+    scratch: &Scratch,
 ) -> Sums {
     let ConvLayer { inputs, outputs, .. } = *layer;
     let (kernel, target, added, normalized) = match input {
@@ -67,7 +68,8 @@ pub(super) fn backward<const GI: usize, const GO: usize>(
         None => (None, None, Added::None, None),
     };
     let mut targets = target.map(Maps::bands_mut);
-    let bands: Vec<_> = size
+    let bands: Vec<_> = gradient
+        .size()
         .bands()
         .map(|band| {
             let target = targets.as_mut().map(|bands| bands.next().expect("as many bands"));
@@ -78,10 +80,25 @@ pub(super) fn backward<const GI: usize, const GO: usize>(
                 added,
                 normalized,
             });
-            BackwardBand::<GI, GO> { band, layer, source, gradient, undo, input }
+            (band, input)
         })
         .collect();
-    let parts: Vec<BandSums> = bands.into_par_iter().map(|band| arch().dispatch(band)).collect();
+    let parts: Vec<BandSums> = bands
+        .into_par_iter()
+        .map(|(band, input)| {
+            scratch.with(|rows| {
+                arch().dispatch(BackwardBand::<GI, GO> {
+                    band,
+                    layer,
+                    source,
+                    gradient,
+                    undo,
+                    input,
+                    rows,
+                })
+            })
+        })
+        .collect();
     // In order, and with room for the sum of many pixels.
     let mut conv = vec![0.0; outputs * (inputs * 9 + 1)];
     let mut norm = vec![[0.0; 2]; if normalized.is_some() { inputs } else { 0 }];
@@ -97,7 +114,7 @@ pub(super) fn backward<const GI: usize, const GO: usize>(
 }
 
 struct BandInputGradient<'a, const G: usize> {
-    kernel: &'a Kernel<G>,
+    kernel: &'a PairKernel<G>,
     target: &'a mut [f32],
     added: Added<'a>,
     normalized: Option<Rectified<'a>>,
@@ -110,6 +127,7 @@ struct BackwardBand<'a, const GI: usize, const GO: usize> {
     gradient: &'a Maps,
     undo: Option<Undo<'a>>,
     input: Option<BandInputGradient<'a, GI>>,
+    rows: &'a mut Rows,
 }
 
 /// A band's part of [`Sums`].
@@ -123,42 +141,52 @@ impl<const GI: usize, const GO: usize> WithSimd for BackwardBand<'_, GI, GO> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> BandSums {
-        let Self { band, layer, source, gradient, undo, mut input } = self;
+        let Self { band, layer, source, gradient, undo, mut input, rows } = self;
         let Band { size, image, top, .. } = band;
         let ConvLayer { inputs, outputs, .. } = *layer;
-        let (width, stride) = (size.width, size.stride());
+        let (height, width, stride) = (size.height, size.width, size.stride());
         let pitch = pitch(width, S::F32_LANES);
-        let groups = outputs.div_ceil(GO);
-        let mut activations = Ring::default();
-        activations.reset(3, inputs, pitch);
         // With channels of zeros, where there are fewer than in all groups.
-        let mut gradients = Ring::default();
-        gradients.reset(3, groups * GO, pitch);
-        let mut sums = WeightSums::<GO>::new::<S>(inputs, groups);
+        let groups = outputs.div_ceil(GO);
+        let Rows { activations, gradients, halves, sums } = rows;
+        activations.arrange(inputs, pitch);
+        gradients.arrange(groups * GO, pitch);
+        let mut sums = WeightSums::<GO>::new::<S>(sums, halves, inputs, groups, pitch);
         let normalized = input.as_ref().and_then(|input| input.normalized);
         let mut norm = vec![[0.0; 2]; if normalized.is_some() { inputs } else { 0 }];
-        for (next, complete) in band.walk() {
-            if next < size.height {
-                source.load(size, [image, next], activations.row_mut(next), pitch);
-                let row = gradients.row_mut(next);
+        for (y, new) in band.pairs() {
+            for next in new {
+                source.load(size, [image, next], activations.rows.row_mut(next), pitch);
+                let row = gradients.rows.row_mut(next);
                 load_gradient(gradient, undo, size, [image, next], row, pitch);
+                row[outputs * pitch..].fill(0.0);
             }
-            let Some(y) = complete else { continue };
-            let around = gradients.around(y, size.height);
-            sums.add(simd, around[1], activations.around(y, size.height), pitch, width);
+            activations.transform(y, height, pitch);
+            let both = [0, 1].map(|below| gradients.rows.neighbor(y, below, height));
+            sums.add(simd, both, &activations.transformed, pitch, width);
             let Some(input) = &mut input else { continue };
-            let target = &mut input.target[(y - top) * inputs * stride..][..inputs * stride];
-            let addend = match input.added {
-                Added::None => Addend::None,
-                Added::Target => Addend::Target,
-                Added::Maps(maps) => Addend::Row(maps.row(image, y)),
-            };
-            input.kernel.row(simd, around, pitch, width, target, stride, addend);
+            gradients.transform(y, height, pitch);
+            let targets = input.target[(y - top) * inputs * stride..].chunks_mut(inputs * stride);
+            let mut targets: Vec<Target> = (y..)
+                .zip(targets.take(2))
+                .map(|(y, row)| {
+                    let addend = match input.added {
+                        Added::None => Addend::None,
+                        Added::Target => Addend::Target,
+                        Added::Maps(maps) => Addend::Row(maps.row(image, y)),
+                    };
+                    Target { row, addend }
+                })
+                .collect();
+            input.kernel.apply(simd, &gradients.transformed, pitch, width, &mut targets, stride);
             let Some(Rectified { results, norms }) = normalized else { continue };
-            let rows = target.chunks_exact(stride).zip(results.row(image, y).chunks_exact(stride));
-            for ((sums, channel), (gradient, results)) in norm.iter_mut().zip(norms).zip(rows) {
-                let part = passed_sums(simd, *channel, gradient, results, width);
-                *sums = [sums[0] + part[0], sums[1] + part[1]];
+            for (y, target) in (y..).zip(targets) {
+                let results = results.row(image, y).chunks_exact(stride);
+                let rows = target.row.chunks_exact(stride).zip(results);
+                for ((sums, channel), (gradient, results)) in norm.iter_mut().zip(norms).zip(rows) {
+                    let part = passed_sums(simd, *channel, gradient, results, width);
+                    *sums = [sums[0] + part[0], sums[1] + part[1]];
+                }
             }
         }
         BandSums { conv: sums.reduced(simd, outputs), norm }
@@ -222,108 +250,4 @@ fn passed_sums<S: Simd>(
         }
     }
     [f64::from(sums[0]), f64::from(sums[1]) * f64::from(norm.rate)]
-}
-
-/// The gradients with respect to weights and biases, as vectors of sums: for each group of outputs, each input and
-/// each row of taps one for each output and tap, and at the end one for each output's bias.
-struct WeightSums<const G: usize> {
-    sums: Vec<f32>,
-    inputs: usize,
-    groups: usize,
-}
-
-impl<const G: usize> WeightSums<G> {
-    #[inline(always)]
-    fn new<S: Simd>(inputs: usize, groups: usize) -> Self {
-        Self { sums: vec![0.0; (inputs * 9 + 1) * groups * G * S::F32_LANES], inputs, groups }
-    }
-
-    /// Adds the products of a row of the gradient with the rows around it.
-    #[inline(always)]
-    fn add<S: Simd>(
-        &mut self,
-        simd: S,
-        gradient: &[f32],
-        around: [&[f32]; 3],
-        pitch: usize,
-        width: usize,
-    ) {
-        let weights = self.inputs * 9 * self.groups * G * S::F32_LANES;
-        let (weights, biases) = self.sums.split_at_mut(weights);
-        let mut blocks = weights.chunks_exact_mut(G * 3 * S::F32_LANES);
-        for outputs in gradient.chunks_exact(G * pitch) {
-            for input in 0..self.inputs {
-                for row in around {
-                    let row = &row[input * pitch..(input + 1) * pitch];
-                    let block = blocks.next().expect("a block for each");
-                    correlate::<S, G>(simd, outputs, row, block, pitch, width);
-                }
-            }
-        }
-        for (sum, gradient) in
-            biases.chunks_exact_mut(S::F32_LANES).zip(gradient.chunks_exact(pitch))
-        {
-            let [mut total] = load::<S, 1>(sum, 0);
-            for x in (0..width).step_by(S::F32_LANES) {
-                let [value] = load::<S, 1>(gradient, LEFT + x);
-                total = simd.add_f32s(total, value);
-            }
-            store::<S, 1>(sum, 0, [total]);
-        }
-    }
-
-    /// The sums for all weights, `[outputs, inputs, 3, 3]`, then those for all biases.
-    #[inline(always)]
-    fn reduced<S: Simd>(&self, simd: S, outputs: usize) -> Vec<f32> {
-        let Self { sums, inputs, groups } = self;
-        let weights = inputs * 9 * groups * G;
-        let mut reduced = vec![0.0; outputs * (inputs * 9 + 1)];
-        for (index, sum) in sums.chunks_exact(S::F32_LANES).enumerate() {
-            let [sum] = load::<S, 1>(sum, 0);
-            let (output, place) = if index < weights {
-                let (block, output, right) = (index / (G * 3), index / 3 % G, index % 3);
-                let (group, input, down) = (block / (inputs * 3), block / 3 % inputs, block % 3);
-                let output = group * G + output;
-                (output, (output * inputs + input) * 9 + down * 3 + right)
-            } else {
-                let output = index - weights;
-                (output, outputs * inputs * 9 + output)
-            };
-            if output < outputs {
-                reduced[place] = simd.reduce_sum_f32s(sum);
-            }
-        }
-        reduced
-    }
-}
-
-/// Adds to `sums` the products of some gradient channels with an image row moved by −1, 0 and 1.
-#[inline(always)]
-fn correlate<S: Simd, const G: usize>(
-    simd: S,
-    outputs: &[f32],
-    row: &[f32],
-    sums: &mut [f32],
-    pitch: usize,
-    width: usize,
-) {
-    let mut totals = [[simd.splat_f32s(0.0); 3]; G];
-    for (output, totals) in totals.iter_mut().enumerate() {
-        *totals = load::<S, 3>(sums, output * 3 * S::F32_LANES);
-    }
-    for x in (0..width).step_by(S::F32_LANES) {
-        let mut moved = [simd.splat_f32s(0.0); 3];
-        for (right, moved) in moved.iter_mut().enumerate() {
-            [*moved] = load::<S, 1>(row, LEFT - 1 + x + right);
-        }
-        for (output, totals) in totals.iter_mut().enumerate() {
-            let [gradient] = load::<S, 1>(outputs, output * pitch + LEFT + x);
-            for (total, moved) in totals.iter_mut().zip(moved) {
-                *total = simd.mul_add_e_f32s(gradient, moved, *total);
-            }
-        }
-    }
-    for (output, totals) in totals.into_iter().enumerate() {
-        store::<S, 3>(sums, output * 3 * S::F32_LANES, totals);
-    }
 }

@@ -2,6 +2,8 @@
 //! memory.
 
 use super::super::images::Images;
+use super::super::memory::Buffer;
+use std::ops::Range;
 
 /// The size of a batch of images.
 #[derive(Clone, Copy, Debug)]
@@ -47,28 +49,34 @@ pub(super) struct Band {
 }
 
 impl Band {
-    /// The rows, each after the one that follows it, which its convolution needs; a row outside of the image is
-    /// not to be loaded.
-    ///
-    /// For each row to load, the row whose neighbors are complete then, if it is one of the band.
-    pub(super) fn walk(self) -> impl Iterator<Item = (usize, Option<usize>)> {
-        (self.top.saturating_sub(1)..=self.bottom)
-            .map(move |next| (next, next.checked_sub(1).filter(|row| *row >= self.top)))
+    /// Every second row, with the rows to load before it and the next one are computed: those from the one above to the
+    /// two below, without those that were loaded before or are outside of the image.
+    pub(super) fn pairs(self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let height = self.size.height;
+        (self.top..self.bottom).step_by(2).map(move |y| {
+            let first = if y == self.top { y.saturating_sub(1) } else { y + 1 };
+            (y, first.min(height)..(y + 3).min(height))
+        })
     }
 }
 
 /// Feature maps `[batch, height, channels, stride]`. What is in a row beyond the image's width has no meaning.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Maps {
-    values: Vec<f32>,
+    values: Buffer,
     size: Size,
     channels: usize,
 }
 
 impl Maps {
+    /// Maps of any values.
     pub(super) fn new(size: Size, channels: usize) -> Self {
-        let values = vec![0.0; size.batch * size.height * channels * size.stride()];
+        let values = Buffer::new(size.batch * size.height * channels * size.stride());
         Self { values, size, channels }
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.size
     }
 
     /// One row of all channels.

@@ -8,13 +8,16 @@ mod forward;
 mod maps;
 mod moments;
 mod output;
+mod scratch;
+mod winograd;
 
-use super::conv::Kernel;
 use super::images::Images;
 use crate::ops::network::{ConvLayer, ConvNetwork};
 use activations::{Activations, Earlier, Norm, Rectified};
 use backward::{Added, InputGradient, Sums, Undo};
 use maps::Maps;
+use scratch::Scratch;
+use winograd::PairKernel;
 
 /// Channels that are computed together, if their number allows, and otherwise.
 const G: usize = 4;
@@ -30,13 +33,13 @@ pub(crate) struct Forward {
 }
 
 /// What the backward pass needs of the forward pass.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Saved {
     /// Of each layer.
     layers: Vec<SavedLayer>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct SavedLayer {
     /// The convolution's results.
     results: Maps,
@@ -86,6 +89,7 @@ pub(crate) fn forward(network: &ConvNetwork, image: Images, parameters: &[f32]) 
     let size = image.size();
     let mut saved: Vec<SavedLayer> = Vec::with_capacity(network.layers.len());
     let mut statistics = Vec::with_capacity(network.statistics());
+    let scratch = Scratch::default();
     for (index, layer) in network.layers.iter().enumerate() {
         let before = index.checked_sub(1).filter(|before| keeps(network, *before));
         let mut kept = before.map(|_| Maps::new(size, layer.inputs));
@@ -94,11 +98,11 @@ pub(crate) fn forward(network: &ConvNetwork, image: Images, parameters: &[f32]) 
         let moments = match layer.outputs.is_multiple_of(G) {
             true => {
                 let kernel = kernel::<G>(layer, parameters);
-                forward::convolve(layer, &kernel, from, kept.as_mut(), &mut results, size)
+                forward::convolve(layer, &kernel, from, kept.as_mut(), &mut results, &scratch)
             }
             false => {
                 let kernel = kernel::<ODD_G>(layer, parameters);
-                forward::convolve(layer, &kernel, from, kept.as_mut(), &mut results, size)
+                forward::convolve(layer, &kernel, from, kept.as_mut(), &mut results, &scratch)
             }
         };
         if let Some(before) = before {
@@ -139,9 +143,10 @@ pub(crate) fn backward(
     let (size, saved) = (image.size(), &*saved.layers);
     let mut of_parameters = vec![0.0; parameters.len()];
     let last = &saved[saved.len() - 1];
+    let scratch = Scratch::default();
     let (of_result, direct) = output::gradients(network.output, image, &last.results, gradient);
     // With respect to each layer's activations, from when it is known to when it is not needed any more.
-    let mut gradients: Vec<Option<Maps>> = vec![None; network.layers.len()];
+    let mut gradients: Vec<Option<Maps>> = network.layers.iter().map(|_| None).collect();
     gradients[saved.len() - 1] = Some(of_result);
     let mut means: Vec<[f32; 2]> = vec![];
     for (index, layer) in network.layers.iter().enumerate().rev() {
@@ -175,7 +180,7 @@ pub(crate) fn backward(
                     InputGradient { kernel, target, added, normalized }
                 });
                 backward::backward::<{ $inputs }, { $outputs }>(
-                    layer, from, &own, undo, input, size,
+                    layer, from, &own, undo, input, &scratch,
                 )
             }};
         }
@@ -230,18 +235,18 @@ fn to_f32(values: &[f64]) -> Vec<f32> {
 }
 
 /// A layer's convolution.
-fn kernel<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> Kernel<G> {
+fn kernel<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> PairKernel<G> {
     let &ConvLayer { inputs, outputs, conv, .. } = layer;
     let (weights, biases) = parameters[conv..].split_at(outputs * inputs * 9);
     let weight = |o: usize, i: usize, tap: usize| weights[(o * inputs + i) * 9 + tap];
-    Kernel::new(outputs, inputs, weight, |o| biases[o])
+    PairKernel::new(outputs, inputs, weight, |o| biases[o])
 }
 
 /// The convolution of a gradient with respect to a layer's results that gives the one with respect to its inputs: the
 /// weights rotated by 180°.
-fn rotated<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> Kernel<G> {
+fn rotated<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> PairKernel<G> {
     let &ConvLayer { inputs, outputs, conv, .. } = layer;
     let weights = &parameters[conv..];
     let weight = |i: usize, o: usize, tap: usize| weights[(o * inputs + i) * 9 + 8 - tap];
-    Kernel::new(inputs, outputs, weight, |_| 0.0)
+    PairKernel::new(inputs, outputs, weight, |_| 0.0)
 }
