@@ -160,6 +160,6 @@ impl WithSimd for FinishBackward<'_> {
 #[inline(always)]
 fn sigmoid<S: Simd>(y: Lanes<S, 1>) -> Lanes<S, 1> {
     // The exponential is always finite; a value that is not must not get lost.
-    let lost = y - y;
+    let lost = y * 0.0;
     ((y * -1.0).exp() + 1.0).recip() + lost
 }
