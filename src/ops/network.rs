@@ -57,6 +57,10 @@ impl Output {
     }
 }
 
+#[cfg_attr(
+    not(all(feature = "train", any(feature = "flex", feature = "ndarray"))),
+    expect(dead_code, reason = "no backend with a kernel is compiled in")
+)]
 impl ConvNetwork {
     /// Added to a variance before its square root is taken.
     pub(crate) const EPSILON: f32 = 1e-5;

@@ -1,7 +1,7 @@
 //! The operations in Burn's tensor functions: what runs where there is no kernel, and what the kernels
 //! are tested against.
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex", feature = "train"))]
 use super::network::{ConvLayer, ConvNetwork};
 use super::{Rendering, Weighting};
 use crate::metrics::LUMINANCE;
@@ -121,7 +121,7 @@ pub(super) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> T
 }
 
 /// See [`functions::conv_network`](super::functions::conv_network).
-#[cfg(test)]
+#[cfg(all(test, feature = "flex", feature = "train"))]
 pub(super) fn conv_network(
     image: Tensor<4>,
     parameters: Tensor<1>,

@@ -13,6 +13,7 @@ mod optimizer;
 mod recorder;
 mod renderer;
 mod run_folder;
+mod statistics;
 mod step;
 
 pub use alternation::{Alternation, AlternationConfig};

@@ -2,6 +2,7 @@ use super::alternation::Alternation;
 use super::data::Batch;
 use super::metrics::{Pending, PhotoMetrics, StepValues};
 use super::optimizer::OptimizerConfig;
+use super::statistics;
 use crate::enhance::Enhancer;
 use crate::error::Result;
 use crate::loss::{LossTerms, SciLoss};
@@ -186,9 +187,15 @@ impl<N: Trainable> TrainStep for Training<N> {
 
     fn step(&self, batch: Batch) -> TrainOutput<Self::Output> {
         let iteration = batch.origin.iteration;
-        let loss = self.network.terms(batch.image, iteration, &self.loss);
-        let gradients = GradientsParams::from_grads(loss.total.backward(), self);
-        let norm = gradient_norm(self, &gradients);
+        let together = self.summed_devices > 1;
+        let separate = together.then(|| statistics::separate(&self.network));
+        let network = separate.as_ref().unwrap_or(&self.network);
+        let loss = network.terms(batch.image, iteration, &self.loss);
+        let mut gradients = GradientsParams::from_grads(loss.total.backward(), network);
+        let norm = gradient_norm(network, &gradients);
+        if together {
+            statistics::hand_over(network, &mut gradients);
+        }
         let values = [loss.total, loss.fidelity, loss.smoothness].map(Tensor::detach);
         let values = Tensor::cat([values.to_vec(), vec![norm]].concat(), 0);
         let trains_calibrator = N::trains_calibrator(iteration, &self.loss);
@@ -203,8 +210,12 @@ impl<N: Trainable> TrainStep for Training<N> {
         mut gradients: GradientsParams,
     ) -> Self {
         let share = 1.0 / self.summed_devices as f64;
-        scale(&self, &mut gradients, share, self.max_gradient_norm);
-        optimizer.step(learning_rate, self, gradients)
+        let training = match self.summed_devices {
+            1 => self,
+            _ => statistics::receive(self, &mut gradients, share),
+        };
+        scale(&training, &mut gradients, share, training.max_gradient_norm);
+        optimizer.step(learning_rate, training, gradients)
     }
 
     fn optimize_multi(
