@@ -100,7 +100,7 @@ pub(super) fn backward<const GI: usize, const GO: usize>(
         })
         .collect();
     // In order, and with room for the sum of many pixels.
-    let mut conv = vec![0.0; outputs * (inputs * 9 + 1)];
+    let mut conv = vec![0.0; parts.first().map_or(0, |part| part.conv.len())];
     let mut norm = vec![[0.0; 2]; if normalized.is_some() { inputs } else { 0 }];
     for part in parts {
         for (sum, part) in conv.iter_mut().zip(part.conv) {
@@ -110,7 +110,7 @@ pub(super) fn backward<const GI: usize, const GO: usize>(
             *sum = [sum[0] + part[0], sum[1] + part[1]];
         }
     }
-    Sums { conv, norm }
+    Sums { conv: WeightSums::<GO>::gradients(&conv, inputs, outputs), norm }
 }
 
 struct BandInputGradient<'a, const G: usize> {
@@ -132,6 +132,7 @@ struct BackwardBand<'a, const GI: usize, const GO: usize> {
 
 /// A band's part of [`Sums`].
 struct BandSums {
+    /// See [`WeightSums::totals`].
     conv: Vec<f32>,
     norm: Vec<[f64; 2]>,
 }
@@ -189,7 +190,7 @@ impl<const GI: usize, const GO: usize> WithSimd for BackwardBand<'_, GI, GO> {
                 }
             }
         }
-        BandSums { conv: sums.reduced(simd, outputs), norm }
+        BandSums { conv: sums.totals(simd), norm }
     }
 }
 

@@ -67,28 +67,23 @@ impl<const G: usize> PairKernel<G> {
         weight: impl Fn(usize, usize, usize) -> f32,
         bias: impl Fn(usize) -> f32,
     ) -> Self {
-        let lanes = |group: usize, value: &dyn Fn(usize) -> f32| -> [f32; G] {
-            std::array::from_fn(|lane| match group * G + lane {
-                output if output < outputs => value(output),
-                _ => 0.0,
-            })
-        };
         let groups = outputs.div_ceil(G);
-        let taps = (0..groups * 4 * inputs * 3).map(|index| {
-            let (group, row) = (index / 3 / inputs / 4, index / 3 / inputs % 4);
-            let (input, column) = (index / 3 % inputs, index % 3);
-            lanes(group, &|output| {
+        let mut taps = vec![[0.0; G]; groups * 4 * inputs * 3];
+        let mut biases = vec![[0.0; G]; groups];
+        for output in 0..outputs {
+            let (group, lane) = (output / G, output % G);
+            biases[group][lane] = bias(output);
+            for (input, column) in (0..inputs).flat_map(|input| [0, 1, 2].map(|c| (input, c))) {
                 let [above, at, below] = [0, 3, 6].map(|tap| weight(output, input, tap + column));
-                match row {
-                    0 => above,
-                    1 => 0.5 * (above + at + below),
-                    2 => 0.5 * (above - at + below),
-                    _ => below,
+                let outer = 0.5 * (above + below);
+                for (row, tap) in
+                    [above, outer + 0.5 * at, outer - 0.5 * at, below].into_iter().enumerate()
+                {
+                    taps[((group * 4 + row) * inputs + input) * 3 + column][lane] = tap;
                 }
-            })
-        });
-        let taps = taps.collect();
-        Self { taps, bias: (0..groups).map(|group| lanes(group, &bias)).collect(), inputs }
+            }
+        }
+        Self { taps, bias: biases, inputs }
     }
 
     /// One row of all outputs, or two, whose channels are `stride` apart. The targets have room for whole vectors.
@@ -284,27 +279,35 @@ impl<'a, const G: usize> WeightSums<'a, G> {
         }
     }
 
-    /// The sums for all weights, `[outputs, inputs, 3, 3]`, then those for all biases.
+    /// The sum of each vector of sums.
     #[inline(always)]
-    pub(super) fn reduced<S: Simd>(&self, simd: S, outputs: usize) -> Vec<f32> {
-        let Self { sums, inputs, groups, .. } = self;
+    pub(super) fn totals<S: Simd>(&self, simd: S) -> Vec<f32> {
         // No closure, which would not be inlined into vector code.
-        let mut totals = vec![0.0; sums.len() / S::F32_LANES];
-        for (total, sum) in totals.iter_mut().zip(S::as_simd_f32s(sums).0) {
+        let mut totals = vec![0.0; self.sums.len() / S::F32_LANES];
+        for (total, sum) in totals.iter_mut().zip(S::as_simd_f32s(self.sums).0) {
             *total = simd.reduce_sum_f32s(*sum);
         }
-        let (weights, biases) = totals.split_at(inputs * 12 * groups * G);
-        let weight = |index: usize| {
-            let (output, input, tap) = (index / 9 / inputs, index / 9 % inputs, index % 9);
+        totals
+    }
+
+    /// The gradients with respect to all weights, `[outputs, inputs, 3, 3]`, then those with respect to all biases,
+    /// from the [totals](Self::totals) of all pixels.
+    pub(super) fn gradients(totals: &[f64], inputs: usize, outputs: usize) -> Vec<f64> {
+        let (weights, biases) = totals.split_at(inputs * 12 * outputs.div_ceil(G) * G);
+        let mut gradients = vec![0.0; outputs * inputs * 9];
+        for (index, taps) in gradients.as_chunks_mut::<9>().0.iter_mut().enumerate() {
+            let (output, input) = (index / inputs, index % inputs);
             let block = (output / G * inputs + input) * 4;
-            let of = |row: usize| weights[((block + row) * G + output % G) * 3 + tap % 3];
-            match tap / 3 {
-                0 => of(0) + (of(1) + of(2)),
-                1 => of(1) - of(2),
-                _ => of(1) + of(2) - of(3),
+            for column in 0..3 {
+                let [above, sum, difference, below] =
+                    [0, 1, 2, 3].map(|row| weights[((block + row) * G + output % G) * 3 + column]);
+                taps[column] = above + (sum + difference);
+                taps[3 + column] = sum - difference;
+                taps[6 + column] = sum + difference - below;
             }
-        };
-        (0..outputs * inputs * 9).map(weight).chain(biases[..outputs].iter().copied()).collect()
+        }
+        gradients.extend(&biases[..outputs]);
+        gradients
     }
 }
 
