@@ -112,7 +112,8 @@ impl Network<'_> {
             before += block.len();
         }
         layers.push(parameters.layer(self.output_conv, None));
-        (ConvNetwork { layers, output: self.output }, parameters.tensors)
+        let epsilon = BatchNorm::EPSILON as f32;
+        (ConvNetwork { layers, epsilon, output: self.output }, parameters.tensors)
     }
 }
 

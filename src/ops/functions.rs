@@ -145,6 +145,9 @@ pub(crate) fn conv_network(
     #[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
     if fits(Operation::ConvNetwork, image) {
         let (network, parameters) = describe();
+        if parameters.iter().any(|parameter| parameter.dtype() != DType::F32) {
+            return None;
+        }
         let parameters = Tensor::cat(parameters, 0);
         let [count] = parameters.dims();
         assert!(network.is_consistent(count), "the layers of a network do not fit together");
@@ -178,12 +181,10 @@ pub(crate) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> T
     assert_eq!(image.dims()[1], inputs, "convolution: the image has another number of channels");
     assert_eq!(weight.dims(), [outputs, inputs, 3, 3], "convolution: the kernels are not 3×3");
     assert_eq!(bias.dims(), [outputs], "convolution: another number of biases than of kernels");
-    if weight.dtype() == DType::F32 && bias.dtype() == DType::F32 {
-        let parameters = || vec![weight.clone().flatten(0, 3), bias.clone()];
-        let describe = || (ConvNetwork::conv(inputs, outputs), parameters());
-        if let Some((result, _)) = conv_network(&image, describe) {
-            return result;
-        }
+    let parameters = || vec![weight.clone().flatten(0, 3), bias.clone()];
+    let describe = || (ConvNetwork::conv(inputs, outputs), parameters());
+    if let Some((result, _)) = conv_network(&image, describe) {
+        return result;
     }
     #[cfg(all(feature = "train", feature = "cube"))]
     if [&image, &weight].iter().all(|tensor| fits(Operation::Conv3x3, tensor))

@@ -12,6 +12,8 @@ use burn::tensor::activation::sigmoid;
 pub(crate) struct ConvNetwork {
     /// At least one.
     pub(crate) layers: Vec<ConvLayer>,
+    /// Added to a variance before its square root is taken.
+    pub(crate) epsilon: f32,
     pub(crate) output: Output,
 }
 
@@ -62,13 +64,10 @@ impl Output {
     expect(dead_code, reason = "no backend with a kernel is compiled in")
 )]
 impl ConvNetwork {
-    /// Added to a variance before its square root is taken.
-    pub(crate) const EPSILON: f32 = 1e-5;
-
     /// A convolution alone.
     pub(crate) fn conv(inputs: usize, outputs: usize) -> Self {
         let layer = ConvLayer { inputs, outputs, conv: 0, norm: None, residual: None };
-        Self { layers: vec![layer], output: Output::Conv }
+        Self { layers: vec![layer], epsilon: 0.0, output: Output::Conv }
     }
 
     /// The channels of the result.
@@ -81,7 +80,7 @@ impl ConvNetwork {
     }
 
     /// The layer that adds the activations of this one, if one does.
-    pub(crate) fn adding(&self, layer: usize) -> Option<usize> {
+    pub(crate) fn added_by(&self, layer: usize) -> Option<usize> {
         self.layers.iter().position(|later| later.residual == Some(layer))
     }
 

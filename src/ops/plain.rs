@@ -144,7 +144,7 @@ pub(super) fn conv_network(
         activations.push(match (layer.norm, residual) {
             (Some(norm), residual) => {
                 let [scales, shifts] = [0, 1].map(|n| part(norm + n * outputs, outputs));
-                let epsilon = ConvNetwork::EPSILON.into();
+                let epsilon = network.epsilon.into();
                 let (output, moments) = norm_relu(result, scales, shifts, residual, epsilon);
                 statistics.extend(moments);
                 output

@@ -187,7 +187,7 @@ fn encode_as(
     })
 }
 
-/// With an encoder that is more than twice as fast as that of the `image` crate.
+/// With an encoder that, on x86 with AVX2, is more than twice as fast as that of the `image` crate.
 fn encode_jpeg(photo: &Photo, quality: u8, file: impl Write) -> Result<(), Cause> {
     let encode = || -> Result<(), EncodingError> {
         let mut encoder = jpeg_encoder::Encoder::new(file, quality);
@@ -195,7 +195,7 @@ fn encode_jpeg(photo: &Photo, quality: u8, file: impl Write) -> Result<(), Cause
         encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
         let gray = !photo.pixels.color().has_color();
         // What has no room is left out.
-        if let Some(exif) = &photo.exif {
+        if let Some(exif) = photo.exif.as_ref().filter(|exif| !exif.is_empty()) {
             let _ = encoder.add_exif_metadata(exif);
         }
         if let Some(icc) = profile(photo, gray) {

@@ -18,19 +18,20 @@ pub(super) fn hand_over<M: Module>(module: &M, gradients: &mut GradientsParams) 
     struct HandOver<'a>(&'a mut GradientsParams);
     impl ModuleVisitor for HandOver<'_> {
         fn visit_float<const D: usize>(&mut self, statistics: &Param<Tensor<D>>) {
-            // All floats but the parameters.
+            // All floats but the parameters, of which none is frozen here.
             if !statistics.val().is_require_grad() {
                 self.0.register(statistics.id, statistics.val().without_autodiff());
             }
         }
     }
 
-    // Of all updates, with the last one.
+    // Making a copy applies the last update, which Burn still holds back.
     separate(module).visit(&mut HandOver(gradients));
 }
 
 /// Takes the sums of what devices handed over out of the gradients, and makes the mean the module's running statistics.
-/// `share` is one divided by the number of devices.
+/// `share` is one divided by the number of devices,
+/// all of which took part: the data loader sees to it.
 pub(super) fn receive<M: Module>(module: M, gradients: &mut GradientsParams, share: f64) -> M {
     struct Receive<'a>(&'a mut GradientsParams, f64);
     impl ModuleMapper for Receive<'_> {

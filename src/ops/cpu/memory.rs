@@ -38,21 +38,26 @@ struct Pool {
 }
 
 impl Pool {
+    /// A buffer of at least this length, and not much longer, if there is one. Whether or not, so much is in use now.
     fn take(&mut self, length: usize) -> Option<Vec<f32>> {
         let fits = |buffer: &Vec<f32>| (length..=2 * length).contains(&buffer.len());
         let best = (0..self.free.len()).filter(|index| fits(&self.free[*index]));
         let best = best.min_by_key(|index| self.free[*index].len());
-        best.map(|index| self.free.remove(index))
-    }
-
-    fn begin_use(&mut self, length: usize) {
-        self.in_use += length;
+        let taken = best.map(|index| self.free.remove(index));
+        self.in_use += taken.as_ref().map_or(length, Vec::len);
         self.most_in_use = self.most_in_use.max(self.in_use);
+        self.trim();
+        taken
     }
 
     fn give(&mut self, buffer: Vec<f32>) {
         self.in_use -= buffer.len();
         self.free.push(buffer);
+        self.trim();
+    }
+
+    /// Lets buffers go until there are no more than were once in use.
+    fn trim(&mut self) {
         let mut total = self.in_use + self.free.iter().map(Vec::len).sum::<usize>();
         while total > self.most_in_use {
             total -= self.free.remove(0).len();
@@ -73,11 +78,7 @@ impl Buffer {
     pub(crate) fn new(length: usize) -> Self {
         let pool = lock(&CURRENT).clone();
         let taken = pool.upgrade().and_then(|pool| lock(&pool).take(length));
-        let values = taken.unwrap_or_else(|| vec![0.0; length]);
-        if let Some(pool) = pool.upgrade() {
-            lock(&pool).begin_use(values.len());
-        }
-        Self { values, length, pool }
+        Self { values: taken.unwrap_or_else(|| vec![0.0; length]), length, pool }
     }
 }
 
@@ -107,35 +108,36 @@ impl DerefMut for Buffer {
 mod tests {
     use super::*;
 
-    fn pool() -> Pool {
-        Pool::default()
-    }
-
-    fn fresh(pool: &mut Pool, length: usize) -> Vec<f32> {
-        let buffer = pool.take(length).unwrap_or_else(|| vec![0.0; length]);
-        pool.begin_use(buffer.len());
-        buffer
+    fn take(pool: &mut Pool, length: usize) -> Vec<f32> {
+        pool.take(length).unwrap_or_else(|| vec![0.0; length])
     }
 
     #[test]
     fn a_buffer_is_used_again_where_it_is_not_much_too_large() {
-        let mut pool = pool();
-        let [small, large] = [100, 300].map(|length| fresh(&mut pool, length));
+        let mut pool = Pool::default();
+        let [small, large] = [100, 300].map(|length| take(&mut pool, length));
         pool.give(large);
         pool.give(small);
-        assert_eq!(pool.take(90).unwrap().len(), 100);
-        assert!(pool.take(140).is_none());
-        assert_eq!(pool.take(150).unwrap().len(), 300);
+        assert_eq!(take(&mut pool, 90).len(), 100);
+        assert_eq!(take(&mut pool, 150).len(), 300);
     }
 
     #[test]
-    fn no_more_is_kept_than_was_once_in_use() {
-        let mut pool = pool();
-        for length in [100, 300, 1000, 50, 100, 7] {
-            let buffer = fresh(&mut pool, length);
-            pool.give(buffer);
-            let kept: usize = pool.free.iter().map(Vec::len).sum();
-            assert!(kept <= pool.most_in_use && pool.most_in_use <= 1000);
+    fn no_more_is_there_than_was_once_in_use() {
+        let mut pool = Pool::default();
+        let (mut held, mut most) = (vec![], 0);
+        for (step, length) in
+            [100, 300, 1000, 50, 400, 100, 7, 90, 2000, 300].into_iter().enumerate()
+        {
+            held.push(take(&mut pool, length));
+            let in_use: usize = held.iter().map(Vec::len).sum();
+            most = most.max(in_use);
+            let kept = |pool: &Pool| pool.free.iter().map(Vec::len).sum::<usize>();
+            assert!(in_use + kept(&pool) <= most);
+            if step % 3 == 2 {
+                held.drain(..).for_each(|buffer| pool.give(buffer));
+                assert!(kept(&pool) <= most);
+            }
         }
     }
 

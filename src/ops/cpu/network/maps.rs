@@ -3,6 +3,7 @@
 
 use super::super::images::Images;
 use super::super::memory::Buffer;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// The size of a batch of images.
@@ -99,12 +100,12 @@ impl Maps {
         if planes.is_empty() {
             return planes;
         }
-        for (index, row) in planes.chunks_exact_mut(width).enumerate() {
+        planes.par_chunks_exact_mut(width).enumerate().for_each(|(index, row)| {
             let (plane, y) = (index / height, index % height);
             let (image, channel) = (plane / self.channels, plane % self.channels);
             let from = channel * self.size.stride();
             row.copy_from_slice(&self.row(image, y)[from..from + width]);
-        }
+        });
         planes
     }
 }

@@ -80,7 +80,7 @@ fn source<'a>(
 
 /// Whether a layer's activations are kept: those of a residual block that more than the last layer needs.
 fn keeps(network: &ConvNetwork, layer: usize) -> bool {
-    let needed_again = layer + 2 < network.layers.len() || network.adding(layer).is_some();
+    let needed_again = layer + 2 < network.layers.len() || network.added_by(layer).is_some();
     network.layers[layer].residual.is_some() && needed_again
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn forward(network: &ConvNetwork, image: Images, parameters: &[f32]) 
             ];
             let (scales, shifts) = parameters[norm..][..2 * layer.outputs].split_at(layer.outputs);
             for (channel, norm) in norms.iter_mut().enumerate() {
-                let rate = (variance[channel] + ConvNetwork::EPSILON).sqrt().recip();
+                let rate = (variance[channel] + network.epsilon).sqrt().recip();
                 let (mean, scale) = (mean[channel], scales[channel] * rate);
                 *norm = Norm { scale, shift: shifts[channel] - mean * scale, mean, rate };
             }
@@ -156,7 +156,7 @@ pub(crate) fn backward(
             .then(|| Undo { rectified: saved[index].rectified(), means: &means });
         let before = index.checked_sub(1);
         // The gradient of what is added to the activations before this layer is added to theirs.
-        let adding = before.and_then(|before| network.adding(before));
+        let adding = before.and_then(|before| network.added_by(before));
         let held = adding.filter(|adding| *adding != index);
         let mut target = match held {
             Some(held) => gradients[held].take(),
