@@ -202,6 +202,15 @@ fn exif_data_that_a_jpeg_cannot_hold_is_left_out() {
     }
 }
 
+#[test]
+fn empty_exif_data_is_left_out() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.jpg");
+    save_photo(&Photo::from(picture(Rgb8)).with_exif(vec![]), &path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(!bytes.windows(4).any(|bytes| bytes == b"Exif"));
+}
+
 /// WebP files of some programs keep the heading that EXIF data has in a JPEG.
 #[test]
 fn exif_data_may_have_its_heading() {
