@@ -64,16 +64,15 @@ impl Network<'_> {
         if !image.device().is_autodiff() || !self.norms().all(BatchNorm::is_training) {
             return None;
         }
-        let (output, mut statistics) = conv_network(image, || self.flatten())?;
+        let (output, statistics) = conv_network(image, || self.flatten())?;
         let [batch, _, height, width] = image.dims();
+        let mut place = 0;
         for norm in self.norms() {
             let [channels] = norm.weight.dims();
-            let [left] = statistics.dims();
-            let part = |from: usize| statistics.clone().slice(from..from + channels);
-            norm.update([part(0), part(channels)], batch * height * width);
-            if left > 2 * channels {
-                statistics = statistics.slice(2 * channels..left);
-            }
+            let [mean, variance] = [place, place + channels]
+                .map(|from| statistics.clone().slice(from..from + channels));
+            norm.update([mean, variance], batch * height * width);
+            place += 2 * channels;
         }
         Some(output)
     }

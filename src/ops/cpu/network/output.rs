@@ -33,8 +33,7 @@ pub(super) fn gradients(
     let size = image.size();
     let [_, channels, ..] = gradient.shape;
     let mut of_results = Maps::new(size, channels);
-    let direct = (output != Output::Conv).then(|| vec![0.0; image.values.len()]);
-    let mut direct = direct;
+    let mut direct = (output != Output::Conv).then(|| vec![0.0; image.values.len()]);
     let mut targets = direct.as_mut().map(|direct| planes_by_band(direct, size).into_iter());
     let bands: Vec<_> = size
         .bands()
@@ -49,7 +48,7 @@ pub(super) fn gradients(
 }
 
 /// For each band its part of each of the image's planes.
-pub(super) fn planes_by_band(planes: &mut [f32], size: Size) -> Vec<Vec<&mut [f32]>> {
+fn planes_by_band(planes: &mut [f32], size: Size) -> Vec<Vec<&mut [f32]>> {
     let count = planes.len() / size.pixels().max(1);
     rows::bands(planes, count, [size.height, size.width], Size::ROWS)
 }
