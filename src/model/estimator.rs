@@ -132,14 +132,18 @@ impl IlluminationEstimator {
     /// # Panics
     /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
+        self.network().forward(image)
+    }
+
+    /// All of it, to be applied.
+    pub(super) fn network(&self) -> Network<'_> {
         let block = |conv| vec![Layer { conv, norm: self.block_norm.as_ref() }];
-        let network = Network {
-            input: Layer::plain(&self.input_conv),
-            blocks: self.block_convs().map(block).collect(),
-            output_conv: &self.output_conv,
-            output: Output::ClampedSigmoid { least: Self::MIN_ILLUMINATION as f32 },
-        };
-        network.forward(image)
+        Network::new(
+            Layer::plain(&self.input_conv),
+            self.block_convs().map(block).collect(),
+            &self.output_conv,
+            Output::ClampedSigmoid { least: Self::MIN_ILLUMINATION as f32 },
+        )
     }
 
     /// The convolution of every block, in the order in which they are applied.

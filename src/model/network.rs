@@ -2,18 +2,23 @@
 //! layer by layer.
 
 use super::layers::{BatchNorm, Conv3x3};
-use crate::ops::functions::conv_network;
+use crate::ops::functions::{conv_network, has_network_kernel, pack};
 use crate::ops::network::{ConvLayer, ConvNetwork, Output};
+use crate::ops::packed::padded;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A first layer, residual blocks of one or more layers each, and a last convolution. Layers may share their modules.
 pub(super) struct Network<'a> {
-    pub(super) input: Layer<'a>,
-    pub(super) blocks: Vec<Vec<Layer<'a>>>,
-    pub(super) output_conv: &'a Conv3x3,
-    pub(super) output: Output,
+    input: Layer<'a>,
+    blocks: Vec<Vec<Layer<'a>>>,
+    output_conv: &'a Conv3x3,
+    output: Output,
+    /// The network as the kernels see it, and its parameters in one vector.
+    whole: OnceCell<(Arc<ConvNetwork>, Tensor<1>)>,
 }
 
 /// A convolution, its normalization, if it has one, and a ReLU.
@@ -43,8 +48,19 @@ impl<'a> Layer<'a> {
     }
 }
 
+impl<'a> Network<'a> {
+    pub(super) fn new(
+        input: Layer<'a>,
+        blocks: Vec<Vec<Layer<'a>>>,
+        output_conv: &'a Conv3x3,
+        output: Output,
+    ) -> Self {
+        Self { input, blocks, output_conv, output, whole: OnceCell::new() }
+    }
+}
+
 impl Network<'_> {
-    /// Applies the network.
+    /// Applies the network. Who applies it several times asks for it once, so that its parameters are gathered once.
     ///
     /// # Shapes
     /// - `image`: `[batch, channels in, height, width]`
@@ -61,10 +77,12 @@ impl Network<'_> {
 
     /// As a whole, where it is trained and the device's backend has a kernel for that.
     fn forward_whole(&self, image: &Tensor<4>) -> Option<Tensor<4>> {
-        if !image.device().is_autodiff() || !self.norms().all(BatchNorm::is_training) {
+        let trained = image.device().is_autodiff() && self.norms().all(BatchNorm::is_training);
+        if !trained || !has_network_kernel(image) {
             return None;
         }
-        let (output, statistics) = conv_network(image, || self.flatten())?;
+        let (network, parameters) = self.whole.get_or_init(|| self.flatten());
+        let (output, statistics) = conv_network(image, network, parameters)?;
         let [batch, _, height, width] = image.dims();
         let mut place = 0;
         for norm in self.norms() {
@@ -98,8 +116,7 @@ impl Network<'_> {
         self.hidden().filter_map(|layer| layer.norm)
     }
 
-    /// The network as the kernels see it, and its parameters, which are to become one vector.
-    fn flatten(&self) -> (ConvNetwork, Vec<Tensor<1>>) {
+    fn flatten(&self) -> (Arc<ConvNetwork>, Tensor<1>) {
         let mut parameters = Parameters::default();
         let mut layers: Vec<ConvLayer> =
             self.hidden().map(|layer| parameters.layer(layer.conv, layer.norm)).collect();
@@ -112,16 +129,18 @@ impl Network<'_> {
         }
         layers.push(parameters.layer(self.output_conv, None));
         let epsilon = BatchNorm::EPSILON as f32;
-        (ConvNetwork { layers, epsilon, output: self.output }, parameters.tensors)
+        let network = ConvNetwork { layers, epsilon, output: self.output };
+        (Arc::new(network), pack(parameters.tensors))
     }
 }
 
 /// The parameters of modules, each once.
 #[derive(Default)]
 struct Parameters {
+    /// A module's weights and biases are one tensor here.
     tensors: Vec<Tensor<1>>,
-    /// The number of parameters.
-    count: usize,
+    /// Where the next module's begin, once they are packed.
+    end: usize,
     /// Where those of each module begin.
     places: HashMap<*const (), usize>,
 }
@@ -141,8 +160,8 @@ impl Parameters {
     /// Where the parameters of a module begin.
     fn place(&mut self, module: *const (), tensors: impl FnOnce() -> [Tensor<1>; 2]) -> usize {
         *self.places.entry(module).or_insert_with(|| {
-            let (place, tensors) = (self.count, tensors());
-            self.count += tensors.iter().map(|tensor| tensor.dims()[0]).sum::<usize>();
+            let (place, tensors) = (self.end, tensors());
+            self.end += tensors.iter().map(|tensor| padded(tensor.dims()[0])).sum::<usize>();
             self.tensors.extend(tensors);
             place
         })

@@ -12,12 +12,8 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
 use std::sync::Arc;
 
-#[cfg(all(feature = "train", feature = "cube"))]
-use super::LayerOps;
-#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
-use super::NetworkOps;
 #[cfg(feature = "train")]
-use super::SmoothnessOps;
+use super::{MOST_PACKED, NetworkOps, PackOps, SmoothnessOps};
 
 /// Whether a device's backend has a kernel for an operation.
 pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
@@ -128,11 +124,37 @@ pub(crate) fn smoothness(
     plain::smoothness(input, illumination, weighting)
 }
 
-/// The result of a network, which is described with its parameters, and for each of its normalizations the batch's means, then its biased variances;
+/// The values of some tensors in one vector; each takes as many as
+/// [`padded`](super::packed::padded) says.
+pub(crate) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    #[cfg(feature = "train")]
+    if tensors.iter().all(|tensor| fits(Operation::Pack, tensor)) {
+        let parts = tensors.chunks(MOST_PACKED).map(|tensors| {
+            let tensor = |n: usize| tensors[n.min(tensors.len() - 1)].clone().into_dispatch();
+            let [t0, t1, t2, t3, t4, t5, t6, t7] = std::array::from_fn(tensor);
+            let count = tensors.len();
+            Tensor::from_dispatch(Dispatch::pack(t0, t1, t2, t3, t4, t5, t6, t7, count))
+        });
+        let mut parts: Vec<Tensor<1>> = parts.collect();
+        return if parts.len() > 1 { pack(parts) } else { parts.remove(0) };
+    }
+    plain::pack(tensors)
+}
+
+/// Whether there is a kernel for networks that are applied to such an image.
+pub(crate) fn has_network_kernel(image: &Tensor<4>) -> bool {
+    #[cfg(feature = "train")]
+    return fits(Operation::ConvNetwork, image);
+    #[cfg(not(feature = "train"))]
+    false
+}
+
+/// The result of a network, and for each of its normalizations the batch's means, then its biased variances;
 /// `None` where there is no kernel for it.
 ///
 /// # Shapes
 /// - `image`: `[batch, inputs, height, width]`
+/// - `parameters`: all that the layers need
 /// - output: `[batch, outputs, height, width]`, and `[statistics]`
 ///
 /// # Panics
@@ -140,28 +162,22 @@ pub(crate) fn smoothness(
 #[allow(unused_variables, reason = "without a backend that has it")]
 pub(crate) fn conv_network(
     image: &Tensor<4>,
-    describe: impl FnOnce() -> (ConvNetwork, Vec<Tensor<1>>),
+    network: &Arc<ConvNetwork>,
+    parameters: &Tensor<1>,
 ) -> Option<(Tensor<4>, Tensor<1>)> {
-    #[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
-    if fits(Operation::ConvNetwork, image) {
-        let (network, parameters) = describe();
-        if parameters.iter().any(|parameter| parameter.dtype() != DType::F32) {
-            return None;
-        }
-        let parameters = Tensor::cat(parameters, 0);
+    #[cfg(feature = "train")]
+    if fits(Operation::ConvNetwork, image) && fits(Operation::ConvNetwork, parameters) {
         let [count] = parameters.dims();
         assert!(network.is_consistent(count), "the layers of a network do not fit together");
         let inputs = network.layers[0].inputs;
-        assert_eq!(
-            image.dims()[1],
-            inputs,
-            "convolution: the image has another number of channels"
-        );
-        if !fits(Operation::ConvNetwork, &parameters) {
+        let channels = image.dims()[1];
+        assert_eq!(channels, inputs, "convolution: the image has another number of channels");
+        if !backends::takes_network(&image.device(), network, image.dims()) {
             return None;
         }
-        let (image, parameters) = (image.clone().into_dispatch(), parameters.into_dispatch());
-        let (result, statistics) = Dispatch::conv_network(image, parameters, Arc::new(network));
+        let (image, parameters) = (image.clone().into_dispatch(), parameters.clone());
+        let (result, statistics) =
+            Dispatch::conv_network(image, parameters.into_dispatch(), network.clone());
         return Some((Tensor::from_dispatch(result), Tensor::from_dispatch(statistics)));
     }
     None
@@ -181,27 +197,15 @@ pub(crate) fn conv3x3(image: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> T
     assert_eq!(image.dims()[1], inputs, "convolution: the image has another number of channels");
     assert_eq!(weight.dims(), [outputs, inputs, 3, 3], "convolution: the kernels are not 3×3");
     assert_eq!(bias.dims(), [outputs], "convolution: another number of biases than of kernels");
-    let parameters = || vec![weight.clone().flatten(0, 3), bias.clone()];
-    let describe = || (ConvNetwork::conv(inputs, outputs), parameters());
-    if let Some((result, _)) = conv_network(&image, describe) {
-        return result;
-    }
-    #[cfg(all(feature = "train", feature = "cube"))]
-    if [&image, &weight].iter().all(|tensor| fits(Operation::Conv3x3, tensor))
-        && fits(Operation::Conv3x3, &bias)
-        && backends::takes_shape(&image.device(), &with_channels(&image, outputs))
-    {
-        let [image, weight] = [image, weight].map(Tensor::into_dispatch);
-        return Tensor::from_dispatch(Dispatch::conv3x3(image, weight, bias.into_dispatch()));
+    #[cfg(feature = "train")]
+    if has_network_kernel(&image) {
+        let parameters = pack(vec![weight.clone().flatten(0, 3), bias.clone()]);
+        let network = Arc::new(ConvNetwork::conv(inputs, outputs));
+        if let Some((result, _)) = conv_network(&image, &network, &parameters) {
+            return result;
+        }
     }
     plain::conv3x3(image, weight, bias)
-}
-
-/// The shape of images with another number of channels.
-#[cfg(all(feature = "train", feature = "cube"))]
-fn with_channels(image: &Tensor<4>, channels: usize) -> [usize; 4] {
-    let [batch, _, height, width] = image.dims();
-    [batch, channels, height, width]
 }
 
 /// Batch normalization with the batch's own statistics, then a ReLU, plus a residual if there is one;
@@ -225,18 +229,6 @@ pub(crate) fn norm_relu(
     assert_eq!(bias.dims(), [channels], "batch norm: the image has another number of channels");
     if let Some(residual) = &residual {
         assert_eq!(residual.dims(), image.dims(), "batch norm: the residual has another shape");
-    }
-    #[cfg(all(feature = "train", feature = "cube"))]
-    if [Some(&image), residual.as_ref()].iter().flatten().all(|t| fits(Operation::NormRelu, t))
-        && [&weight, &bias].iter().all(|vector| fits(Operation::NormRelu, vector))
-    {
-        let (image, epsilon) = (image.into_dispatch(), epsilon as f32);
-        let [weight, bias] = [weight, bias].map(Tensor::into_dispatch);
-        let (result, mean, variance) = match residual.map(Tensor::into_dispatch) {
-            Some(residual) => Dispatch::norm_relu_residual(image, weight, bias, residual, epsilon),
-            None => Dispatch::norm_relu(image, weight, bias, epsilon),
-        };
-        return (Tensor::from_dispatch(result), [mean, variance].map(Tensor::from_dispatch));
     }
     plain::norm_relu(image, weight, bias, residual, epsilon)
 }

@@ -17,6 +17,7 @@ mod cpu;
 mod cube;
 pub(crate) mod functions;
 pub(crate) mod network;
+pub(crate) mod packed;
 pub(crate) mod pixel;
 pub(crate) mod plain;
 #[cfg(all(test, feature = "flex", feature = "train"))]
@@ -26,7 +27,7 @@ pub(crate) mod tiles;
 use crate::error::Result;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
-#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+#[cfg(feature = "train")]
 use network::ConvNetwork;
 use pixel::EnhancePixel;
 use std::any::Any;
@@ -45,15 +46,12 @@ pub(crate) enum Operation {
     /// [`SmoothnessOps::smoothness`] and its gradients
     #[cfg(feature = "train")]
     Smoothness,
+    /// [`PackOps::pack`] and its gradients
+    #[cfg(feature = "train")]
+    Pack,
     /// [`NetworkOps::conv_network`] and its gradients
-    #[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+    #[cfg(feature = "train")]
     ConvNetwork,
-    /// [`LayerOps::conv3x3`] and its gradients
-    #[cfg(all(feature = "train", feature = "cube"))]
-    Conv3x3,
-    /// [`LayerOps::norm_relu`] with and without a residual, and its gradients
-    #[cfg(all(feature = "train", feature = "cube"))]
-    NormRelu,
 }
 
 /// An illumination estimator's weights for inference, with the batch normalization of the residual
@@ -375,11 +373,49 @@ pub(crate) trait SmoothnessGradientOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// Whole networks, on CPUs. Tensors are float32.
-#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+/// Several tensors in one. Tensors are float32.
+#[cfg(feature = "train")]
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube"),
+    Autodiff
+)]
+pub(crate) trait PackOps: Backend {
+    /// All values of the first `count` tensors in one vector. Each tensor takes as many as
+    /// [`padded`](packed::padded) says.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[expect(clippy::too_many_arguments, reason = "Burn's macro takes no vectors of tensors")]
+    #[fusion(meta = |t0, t1, t2, t3, t4, t5, t6, t7, count| {
+        let tensors = [t0, t1, t2, t3, t4, t5, t6, t7].into_iter().take(*count);
+        let values = tensors.map(|tensor| packed::padded(tensor.shape.num_elements())).sum();
+        let shape = burn::tensor::Shape::new([values]);
+        burn::backend::fusion::custom::TensorSpec::new(shape, t0.dtype)
+    })]
+    fn pack(
+        t0: FloatTensor<Self>,
+        t1: FloatTensor<Self>,
+        t2: FloatTensor<Self>,
+        t3: FloatTensor<Self>,
+        t4: FloatTensor<Self>,
+        t5: FloatTensor<Self>,
+        t6: FloatTensor<Self>,
+        t7: FloatTensor<Self>,
+        count: usize,
+    ) -> FloatTensor<Self>;
+}
+
+/// The most tensors that are packed at a time.
+#[cfg(feature = "train")]
+pub(crate) const MOST_PACKED: usize = 8;
+
+/// Whole networks. Tensors are float32. `Fusion` is implemented by hand, as its gradients are.
+#[cfg(feature = "train")]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
     Autodiff
 )]
 pub(crate) trait NetworkOps: Backend {
@@ -387,6 +423,7 @@ pub(crate) trait NetworkOps: Backend {
     /// `[batch, inputs, height, width]`, none of them empty; and for each of its normalizations the batch's means,
     /// then its biased variances, all in one vector, which is not differentiable. The parameters of all layers are
     /// one vector, too.
+    #[allow(unused_variables, reason = "without a backend that has it")]
     fn conv_network(
         image: FloatTensor<Self>,
         parameters: FloatTensor<Self>,
@@ -395,7 +432,7 @@ pub(crate) trait NetworkOps: Backend {
 }
 
 /// The gradients of [`NetworkOps`], which a backend needs for `Autodiff` on top of it.
-#[cfg(all(feature = "train", any(feature = "flex", feature = "ndarray")))]
+#[cfg(feature = "train")]
 pub(crate) trait NetworkGradientOps: Backend {
     /// What the backward pass needs of the forward pass.
     type Saved: Clone + std::fmt::Debug + Send + 'static;
@@ -416,85 +453,46 @@ pub(crate) trait NetworkGradientOps: Backend {
     ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>);
 }
 
-/// Layers one by one, on GPUs. Tensors are float32.
-#[cfg(all(feature = "train", feature = "cube"))]
-#[backend_extension(Cube, Fusion, Autodiff)]
-pub(crate) trait LayerOps: Backend {
-    /// A 3×3 convolution with zero padding 1: images `[batch, inputs, height, width]`, weights
-    /// `[outputs, inputs, 3, 3]`, biases `[outputs]`.
-    #[fusion(
-        dtype = image,
-        shape = burn::tensor::Shape::new([image[0], weight[0], image[2], image[3]])
-    )]
-    fn conv3x3(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
-
-    /// Batch normalization with the batch's own statistics, then a ReLU: images
-    /// `[batch, channels, height, width]`, weight and bias `[channels]`. Returns the result and the
-    /// batch's mean and biased variance, `[channels]`, which are not differentiable.
-    #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(meta = |image, weight, _, _| (image.clone(), weight.clone(), weight.clone()))]
-    fn norm_relu(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// [`norm_relu`](Self::norm_relu), plus a residual of the images' shape.
-    #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(meta = |image, weight, _, _, _| (image.clone(), weight.clone(), weight.clone()))]
-    fn norm_relu_residual(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-}
-
-/// The gradients of [`LayerOps`], which a backend needs for `Autodiff` on top of it.
+/// [`NetworkGradientOps`] on GPUs, where tensors are all that an operation gives.
 #[cfg(all(feature = "train", feature = "cube"))]
 #[backend_extension(Cube, Fusion)]
-pub(crate) trait LayerGradientOps: Backend {
-    /// The gradient with respect to the images of a convolution.
-    #[fusion(
-        dtype = gradient,
-        shape = burn::tensor::Shape::new([gradient[0], weight[1], gradient[2], gradient[3]])
-    )]
-    fn conv3x3_backward_image(
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
-
-    /// The gradients with respect to the weights and biases of a convolution.
-    #[fusion(meta = |image, gradient| {
+pub(crate) trait NetworkKernelOps: Backend {
+    /// A network's result, its statistics, at least one, and what the backward pass needs besides.
+    #[fusion(meta = |image, _, network| {
         let spec = |shape| burn::backend::fusion::custom::TensorSpec::new(shape, image.dtype);
-        let (inputs, outputs) = (image.shape[1], gradient.shape[1]);
+        let dims = image.shape.dims();
+        let ([batch, _, height, width], shape) = (dims, |count| burn::tensor::Shape::new([count]));
         (
-            spec(burn::tensor::Shape::new([outputs, inputs, 3, 3])),
-            spec(burn::tensor::Shape::new([outputs])),
+            spec(burn::tensor::Shape::new([batch, network.outputs(), height, width])),
+            spec(shape(network.statistics().max(1))),
+            spec(shape(cube::network::saved_floats(network, dims))),
         )
     })]
-    fn conv3x3_backward_weight(
+    fn network_forward(
         image: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The gradients with respect to images, weight and bias, given the batch's mean and variance.
-    /// That with respect to a residual is the result's gradient itself.
-    #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(meta = |image, weight, bias, _, _, _, _| (image.clone(), weight.clone(), bias.clone()))]
-    fn norm_relu_backward(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        epsilon: f32,
+        parameters: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradient with respect to the parameters, given the one with respect to the result.
+    #[fusion(dtype = parameters, shape = parameters)]
+    fn network_backward(
+        image: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        saved: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+    ) -> FloatTensor<Self>;
+
+    /// The gradients with respect to the images and to the parameters.
+    #[fusion(meta = |image, parameters, _, _, _, _| (image.clone(), parameters.clone()))]
+    fn network_backward_to_image(
+        image: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        saved: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }

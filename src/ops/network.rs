@@ -1,7 +1,9 @@
 //! Networks of 3×3 convolutions, as the kernels for training see them.
 
+use super::packed::padded;
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
+use std::ops::Range;
 
 /// A network that is applied as a whole. Its convolutions have stride 1 and zero padding 1.
 ///
@@ -17,18 +19,38 @@ pub(crate) struct ConvNetwork {
     pub(crate) output: Output,
 }
 
-/// A layer. Its parameters are in one vector with those of all others; layers may share them.
+/// A layer. Its parameters are in one vector with those of all others, [packed](super::functions::pack); layers may
+/// share them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvLayer {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Where the parameters of the convolution begin: weights `[outputs, inputs, 3, 3]`, then biases
-    /// `[outputs]`.
+    /// Where the convolution's parameters begin.
     pub(crate) conv: usize,
-    /// Where those of the batch normalization begin, if there is one: scales, then shifts, both `[outputs]`.
+    /// Where those of the batch normalization begin, if there is one.
     pub(crate) norm: Option<usize>,
     /// The layer whose activations are added, if a residual block ends here.
     pub(crate) residual: Option<usize>,
+}
+
+#[allow(dead_code, reason = "without a backend that has a kernel")]
+impl ConvLayer {
+    /// The convolution's weights, `[outputs, inputs, 3, 3]`, among the parameters.
+    pub(crate) fn weights(&self) -> Range<usize> {
+        self.conv..self.conv + self.outputs * self.inputs * 9
+    }
+
+    /// The convolution's biases, `[outputs]`.
+    pub(crate) fn biases(&self) -> Range<usize> {
+        let start = self.conv + padded(self.weights().len());
+        start..start + self.outputs
+    }
+
+    /// Scales and shifts of the batch normalization, if there is one, both `[outputs]`.
+    pub(crate) fn norm(&self) -> Option<[Range<usize>; 2]> {
+        let shifts = |norm: usize| norm + padded(self.outputs);
+        self.norm.map(|norm| [norm, shifts(norm)].map(|start| start..start + self.outputs))
+    }
 }
 
 /// What a network makes of its last convolution's result `y` and of the image `x` that it was given.
@@ -59,10 +81,7 @@ impl Output {
     }
 }
 
-#[cfg_attr(
-    not(all(feature = "train", any(feature = "flex", feature = "ndarray"))),
-    expect(dead_code, reason = "no backend with a kernel is compiled in")
-)]
+#[allow(dead_code, reason = "without a backend that has a kernel")]
 impl ConvNetwork {
     /// A convolution alone.
     pub(crate) fn conv(inputs: usize, outputs: usize) -> Self {
@@ -97,9 +116,8 @@ impl ConvNetwork {
         let Some((last, hidden)) = self.layers.split_last() else { return false };
         let chained = self.layers.windows(2).all(|pair| pair[0].outputs == pair[1].inputs);
         let inside = self.layers.iter().all(|layer| {
-            let conv = layer.conv + layer.outputs * (layer.inputs * 9 + 1);
-            let norm = layer.norm.map_or(0, |norm| norm + 2 * layer.outputs);
-            conv.max(norm) <= parameters
+            let norm = layer.norm().map_or(0, |[_, shifts]| shifts.end);
+            layer.biases().end.max(norm) <= parameters
         });
         let residual = hidden.iter().enumerate().all(|(index, layer)| match layer.residual {
             Some(from) => from < index && hidden[from].outputs == layer.outputs,

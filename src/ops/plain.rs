@@ -2,7 +2,7 @@
 //! are tested against.
 
 #[cfg(all(test, feature = "flex", feature = "train"))]
-use super::network::{ConvLayer, ConvNetwork};
+use super::network::ConvNetwork;
 use super::{Rendering, Weighting};
 use crate::metrics::LUMINANCE;
 use burn::tensor::activation::relu;
@@ -127,23 +127,21 @@ pub(super) fn conv_network(
     parameters: Tensor<1>,
     network: &ConvNetwork,
 ) -> (Tensor<4>, Tensor<1>) {
-    let part = |from: usize, count: usize| parameters.clone().slice(from..from + count);
+    let part = |place: std::ops::Range<usize>| parameters.clone().slice(place);
     let mut activations: Vec<Tensor<4>> = vec![];
     let mut statistics = vec![];
     for (index, layer) in network.layers.iter().enumerate() {
-        let &ConvLayer { inputs, outputs, conv, .. } = layer;
-        let weights = outputs * inputs * 9;
-        let kernels = part(conv, weights).reshape([outputs, inputs, 3, 3]);
+        let kernels = part(layer.weights()).reshape([layer.outputs, layer.inputs, 3, 3]);
         let input = activations.last().unwrap_or(&image).clone();
-        let result = conv3x3(input, kernels, part(conv + weights, outputs));
+        let result = conv3x3(input, kernels, part(layer.biases()));
         if index + 1 == network.layers.len() {
             activations.push(result);
             break;
         }
         let residual = layer.residual.map(|from| activations[from].clone());
-        activations.push(match (layer.norm, residual) {
+        activations.push(match (layer.norm(), residual) {
             (Some(norm), residual) => {
-                let [scales, shifts] = [0, 1].map(|n| part(norm + n * outputs, outputs));
+                let [scales, shifts] = norm.map(part);
                 let epsilon = network.epsilon.into();
                 let (output, moments) = norm_relu(result, scales, shifts, residual, epsilon);
                 statistics.extend(moments);
@@ -159,6 +157,17 @@ pub(super) fn conv_network(
         false => Tensor::cat(statistics, 0),
     };
     (network.output.of(image, result), statistics)
+}
+
+/// See [`functions::pack`](super::functions::pack).
+pub(super) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    let padded = tensors.into_iter().flat_map(|tensor| {
+        let [count] = tensor.dims();
+        let missing = super::packed::padded(count) - count;
+        let zeros = (missing > 0).then(|| Tensor::zeros([missing], &tensor.device()));
+        std::iter::once(tensor).chain(zeros)
+    });
+    Tensor::cat(padded.collect(), 0)
 }
 
 /// See [`functions::norm_relu`](super::functions::norm_relu).

@@ -2,9 +2,11 @@
 
 use super::functions::{conv_network, conv3x3, enhance_pixels, has_kernel, norm_relu, smoothness};
 use super::network::{ConvLayer, ConvNetwork, Output};
+use super::packed::padded;
 use super::{FoldedEstimator, Operation, Rendering, Samples, Weighting, Weights, plain};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn devices() -> Vec<Device> {
     let devices =
@@ -165,9 +167,9 @@ impl Shape {
         let mut place = 0;
         let mut layer = |inputs: usize, outputs: usize, normalized: bool| {
             let conv = place;
-            place += outputs * (inputs * 9 + 1);
+            place += padded(outputs * inputs * 9) + padded(outputs);
             let norm = normalized.then_some(place);
-            place += 2 * outputs;
+            place += 2 * padded(outputs);
             ConvLayer { inputs, outputs, conv, norm, residual: None }
         };
         let mut layers = vec![layer(inputs, channels, normalized)];
@@ -186,10 +188,9 @@ impl Shape {
     }
 
     fn count(self, network: &ConvNetwork) -> usize {
-        let ends = network
-            .layers
-            .iter()
-            .map(|layer| layer.conv + layer.outputs * (layer.inputs * 9 + 1) + 2 * layer.outputs);
+        let ends = network.layers.iter().map(|layer| {
+            layer.norm().map_or(layer.biases().end, |[_, shifts]| shifts.end)
+        });
         ends.max().unwrap()
     }
 
@@ -197,11 +198,8 @@ impl Shape {
     fn is_shift(self, network: &ConvNetwork, index: usize) -> bool {
         let (_, hidden) = network.layers.split_last().unwrap();
         hidden.iter().any(|layer| {
-            let start = match layer.norm {
-                Some(norm) => norm + layer.outputs,
-                None => layer.conv + layer.outputs * layer.inputs * 9,
-            };
-            (start..start + layer.outputs).contains(&index)
+            let shifts = layer.norm().map_or(layer.biases(), |[_, shifts]| shifts);
+            shifts.contains(&index)
         })
     }
 }
@@ -252,7 +250,7 @@ proptest! {
             }
             // With shifts of 20, channels are either wholly passed or wholly cut off, and no value is near the
             // kink, where rounding decides about its gradient.
-            let of = |function: Network, shift: f32| {
+            let of = |function: Network, device: &Device, shift: f32| {
                 let device = device.clone().autodiff();
                 let image = random(seed, image, &device).require_grad();
                 let vector = random(seed + 1, [count], &device).require_grad();
@@ -265,22 +263,26 @@ proptest! {
                 let (result, statistics) = function(image.clone(), parameters, &network);
                 let loss = (result.clone() * random(seed + 2, weights, &device)).sum();
                 let gradients = loss.backward();
-                let own = [host(result), host(statistics)];
+                // A backend may give a number where there are none.
+                let statistics = host(statistics)[..network.statistics()].to_vec();
+                let own = [host(result), statistics];
                 let image = host(image.grad(&gradients).unwrap());
                 let vector = host(vector.grad(&gradients).unwrap());
                 own.into_iter().chain([image, vector]).collect::<Vec<_>>()
             };
             let fast: Network = |image, parameters, network| {
-                conv_network(&image, || (network.clone(), vec![parameters])).unwrap()
+                conv_network(&image, &Arc::new(network.clone()), &parameters).unwrap()
             };
             let plain: Network = |image, parameters, network| {
                 plain::conv_network(image, parameters, network)
             };
             let sum = ((batch * height * width) as f64).sqrt();
-            let (whole, layers) = (of(fast, 20.0), of(plain, 20.0));
+            // Burn's fusion on wgpu gives wrong gradients for some of the small ones, layer by layer.
+            let host = Device::flex();
+            let (whole, layers) = (of(fast, &device, 20.0), of(plain, &host, 20.0));
             agree(&whole[..3], &layers[..3], 2e-4, 0.1);
             agree(&whole[3..], &layers[3..], 2e-4, sum);
-            agree(&of(fast, 0.0)[..2], &of(plain, 0.0)[..2], 2e-4, 0.1);
+            agree(&of(fast, &device, 0.0)[..2], &of(plain, &host, 0.0)[..2], 2e-4, 0.1);
         }
     }
 
@@ -341,18 +343,15 @@ proptest! {
         let shape = Shape {
             inputs: 8, channels: 5, blocks: 2, depth: 2, shared: true, normalized: true,
         };
-        let network = &shape.network(Output::MinusSigmoid);
+        let network = &Arc::new(shape.network(Output::MinusSigmoid));
         let parameters = |device: &Device| random(seed + 7, [shape.count(network)], device).require_grad();
         for device in devices_for(seed) {
             let results = [1, 2, 5].map(|threads| in_threads(threads, || {
                 arguments.run(&device, |image, weight, bias, shift| {
                     let scale = shift.clone() + 2.0;
                     let (image, _) = norm_relu(image.clone(), scale, shift, Some(image), 1e-5);
-                    let parameters = || (network.clone(), vec![parameters(&image.device())]);
-                    let image = match conv_network(&image, parameters) {
-                        Some((image, _)) => image,
-                        None => image,
-                    };
+                    let parameters = parameters(&image.device());
+                    let (image, _) = conv_network(&image, network, &parameters).unwrap();
                     let image = conv3x3(image, weight, bias);
                     smoothness(image.clone(), image, weighting(10.0, false)).reshape([1; 4])
                 })

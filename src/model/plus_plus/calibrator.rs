@@ -93,15 +93,17 @@ impl SciPlusPlusCalibrator {
     /// # Panics
     /// If the reflectance does not have three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
+        self.network().forward(reflectance)
+    }
+
+    /// All of it, to be applied.
+    pub(super) fn network(&self) -> Network<'_> {
         let convs = self.block_convs_1.iter().zip(&self.block_convs_2);
-        let network = Network {
-            input: Layer::plain(&self.input_conv),
-            blocks: convs
-                .map(|(first, second)| [first, second].map(Layer::plain).to_vec())
-                .collect(),
-            output_conv: &self.output_conv,
-            output: Output::Sum,
-        };
-        network.forward(reflectance)
+        Network::new(
+            Layer::plain(&self.input_conv),
+            convs.map(|(first, second)| [first, second].map(Layer::plain).to_vec()).collect(),
+            &self.output_conv,
+            Output::Sum,
+        )
     }
 }

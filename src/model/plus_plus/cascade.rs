@@ -4,6 +4,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::model::layers::Initializer;
+use crate::model::network::Network;
 use crate::model::limits::{MAX_STAGES, check_count};
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, Method, reflectance};
 use burn::config::Config;
@@ -115,6 +116,7 @@ impl SciPlusPlusCascade {
     /// # Panics
     /// If the image does not have three channels.
     pub fn forward(&self, image: Tensor<4>) -> Vec<SciPlusPlusStage> {
+        let (calibrator, increment) = (self.calibrator.network(), self.increment.network());
         let illumination = self.estimator.forward(image.clone());
         let mut stage = SciPlusPlusStage {
             reflectance: reflectance(image.clone(), illumination.clone()),
@@ -123,8 +125,8 @@ impl SciPlusPlusCascade {
         };
         let mut stages = vec![stage.clone()];
         for _ in 1..self.stages {
-            let calibration = self.calibrator.forward(stage.reflectance);
-            let illumination = self.next(stage.illumination, calibration.clone());
+            let calibration = calibrator.forward(stage.reflectance);
+            let illumination = next(&increment, stage.illumination, calibration.clone());
             stage = SciPlusPlusStage {
                 reflectance: reflectance(image.clone(), illumination.clone()),
                 illumination,
@@ -145,20 +147,21 @@ impl SciPlusPlusCascade {
     /// # Panics
     /// If the two shapes differ, or there are not three channels.
     pub fn refine(&self, image: Tensor<4>, estimate: Tensor<4>) -> Vec<Tensor<4>> {
+        let (calibrator, increment) = (self.calibrator.network(), self.increment.network());
         let mut illumination = estimate;
         let mut illuminations = Vec::with_capacity(self.stages - 1);
         for _ in 1..self.stages {
-            let calibration =
-                self.calibrator.forward(reflectance(image.clone(), illumination.clone()));
-            illumination = self.next(illumination, calibration);
+            let calibration = calibrator.forward(reflectance(image.clone(), illumination.clone()));
+            illumination = next(&increment, illumination, calibration);
             illuminations.push(illumination.clone());
         }
         illuminations
     }
+}
 
-    fn next(&self, illumination: Tensor<4>, calibration: Tensor<4>) -> Tensor<4> {
-        illumination + calibration.clone() + self.increment.forward(calibration)
-    }
+/// The illumination of the stage after that of another one.
+fn next(increment: &Network, illumination: Tensor<4>, calibration: Tensor<4>) -> Tensor<4> {
+    illumination + calibration.clone() + increment.forward(calibration)
 }
 
 #[cfg(all(test, feature = "flex"))]

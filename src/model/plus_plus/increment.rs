@@ -85,12 +85,16 @@ impl IlluminationIncrement {
     /// # Panics
     /// If the calibration does not have three channels.
     pub fn forward(&self, calibration: Tensor<4>) -> Tensor<4> {
-        let network = Network {
-            input: Layer::plain(&self.input_conv),
-            blocks: self.block_convs.iter().map(|conv| vec![Layer::plain(conv)]).collect(),
-            output_conv: &self.output_conv,
-            output: Output::Conv,
-        };
-        network.forward(calibration)
+        self.network().forward(calibration)
+    }
+
+    /// All of it, to be applied.
+    pub(super) fn network(&self) -> Network<'_> {
+        Network::new(
+            Layer::plain(&self.input_conv),
+            self.block_convs.iter().map(|conv| vec![Layer::plain(conv)]).collect(),
+            &self.output_conv,
+            Output::Conv,
+        )
     }
 }

@@ -100,16 +100,20 @@ impl SelfCalibrator {
     /// # Panics
     /// If the reflectance does not have three channels.
     pub fn forward(&self, reflectance: Tensor<4>) -> Tensor<4> {
+        self.network().forward(reflectance)
+    }
+
+    /// All of it, to be applied.
+    pub(super) fn network(&self) -> Network<'_> {
         let block = vec![
             Layer::normalized(&self.block_conv_1, &self.block_norm_1),
             Layer::normalized(&self.block_conv_2, &self.block_norm_2),
         ];
-        let network = Network {
-            input: Layer::normalized(&self.input_conv, &self.input_norm),
-            blocks: vec![block; self.blocks],
-            output_conv: &self.output_conv,
-            output: Output::MinusSigmoid,
-        };
-        network.forward(reflectance)
+        Network::new(
+            Layer::normalized(&self.input_conv, &self.input_norm),
+            vec![block; self.blocks],
+            &self.output_conv,
+            Output::MinusSigmoid,
+        )
     }
 }

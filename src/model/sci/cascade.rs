@@ -138,14 +138,15 @@ impl SciCascade {
     /// # Panics
     /// If the image does not have three channels.
     pub fn estimates(&self, image: Tensor<4>) -> Vec<Estimate> {
+        let (estimator, calibrator) = (self.estimator.network(), self.calibrator.network());
         let mut estimates = Vec::with_capacity(self.stages);
         let mut input = image.clone();
         for stage in 1..=self.stages {
-            let illumination = self.estimator.forward(input.clone());
+            let illumination = estimator.forward(input.clone());
             estimates.push(Estimate { input: input.clone(), illumination: illumination.clone() });
             if stage < self.stages {
                 let reflectance = reflectance(image.clone(), illumination);
-                input = image.clone() + self.calibrator.forward(reflectance);
+                input = image.clone() + calibrator.forward(reflectance);
             }
         }
         estimates

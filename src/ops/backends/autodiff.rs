@@ -1,20 +1,18 @@
 //! The operations on an autodiff backend: forward on the backend below, backward by its gradients.
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 use crate::ops::network::ConvNetwork;
-#[cfg(feature = "cube")]
-use crate::ops::{LayerGradientOps, LayerOps};
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-use crate::ops::{NetworkGradientOps, NetworkOps};
-use crate::ops::{SmoothnessGradientOps, SmoothnessOps, Weighting};
+use crate::ops::packed::padded;
+use crate::ops::{
+    MOST_PACKED, NetworkGradientOps, NetworkOps, PackOps, SmoothnessGradientOps, SmoothnessOps,
+    Weighting,
+};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{AutodiffBackend, Backend};
+use burn::backend::{AutodiffBackend, Backend, Shape, TensorMetadata};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_autodiff::{Autodiff, NodeId};
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 use std::sync::Arc;
 
 impl<B: SmoothnessOps + SmoothnessGradientOps, C: CheckpointStrategy> SmoothnessOps
@@ -40,7 +38,6 @@ impl<B: SmoothnessOps + SmoothnessGradientOps, C: CheckpointStrategy> Smoothness
     }
 }
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 impl<B: NetworkOps + NetworkGradientOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
     fn conv_network(
         image: FloatTensor<Self>,
@@ -65,63 +62,28 @@ impl<B: NetworkOps + NetworkGradientOps, C: CheckpointStrategy> NetworkOps for A
     }
 }
 
-#[cfg(feature = "cube")]
-impl<B: LayerOps + LayerGradientOps, C: CheckpointStrategy> LayerOps for Autodiff<B, C> {
-    fn conv3x3(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+impl<B: PackOps, C: CheckpointStrategy> PackOps for Autodiff<B, C> {
+    fn pack(
+        t0: FloatTensor<Self>,
+        t1: FloatTensor<Self>,
+        t2: FloatTensor<Self>,
+        t3: FloatTensor<Self>,
+        t4: FloatTensor<Self>,
+        t5: FloatTensor<Self>,
+        t6: FloatTensor<Self>,
+        t7: FloatTensor<Self>,
+        count: usize,
     ) -> FloatTensor<Self> {
-        let nodes = [image.node(), weight.node(), bias.node()];
-        let (image, weight) = (Self::inner(image), Self::inner(weight));
-        let result = B::conv3x3(image.clone(), weight.clone(), Self::inner(bias));
-        match Conv3x3Backward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((image, weight), result),
-            OpsKind::UnTracked(prepared) => prepared.finish(result),
+        let tensors = [t0, t1, t2, t3, t4, t5, t6, t7];
+        let nodes = tensors.each_ref().map(|tensor| tensor.node());
+        let tensors = tensors.map(Self::inner);
+        let shapes = tensors.iter().take(count).map(TensorMetadata::shape).collect();
+        let [t0, t1, t2, t3, t4, t5, t6, t7] = tensors;
+        let packed = B::pack(t0, t1, t2, t3, t4, t5, t6, t7, count);
+        match PackBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(shapes, packed),
+            OpsKind::UnTracked(prepared) => prepared.finish(packed),
         }
-    }
-
-    fn norm_relu(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let nodes = [image.node(), weight.node(), bias.node()];
-        let [image, weight, bias] = [image, weight, bias].map(Self::inner);
-        let (result, mean, variance) =
-            B::norm_relu(image.clone(), weight.clone(), bias.clone(), epsilon);
-        let statistics = [mean.clone(), variance.clone()];
-        let result = match NormReluBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let state = NormReluState { image, weight, bias, statistics, epsilon };
-                prepared.finish(state, result)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(result),
-        };
-        (result, Self::from_inner(mean), Self::from_inner(variance))
-    }
-
-    fn norm_relu_residual(
-        image: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let nodes = [image.node(), weight.node(), bias.node(), residual.node()];
-        let [image, weight, bias, residual] = [image, weight, bias, residual].map(Self::inner);
-        let (result, mean, variance) =
-            B::norm_relu_residual(image.clone(), weight.clone(), bias.clone(), residual, epsilon);
-        let statistics = [mean.clone(), variance.clone()];
-        let result = match NormReluResidualBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let state = NormReluState { image, weight, bias, statistics, epsilon };
-                prepared.finish(state, result)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(result),
-        };
-        (result, Self::from_inner(mean), Self::from_inner(variance))
     }
 }
 
@@ -144,11 +106,9 @@ impl<B: SmoothnessGradientOps> Backward<B, 2> for SmoothnessBackward {
     }
 }
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 #[derive(Debug)]
 struct NetworkBackward;
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 impl<B: NetworkGradientOps> Backward<B, 2> for NetworkBackward {
     type State = B::Saved;
 
@@ -164,77 +124,30 @@ impl<B: NetworkGradientOps> Backward<B, 2> for NetworkBackward {
     }
 }
 
-#[cfg(feature = "cube")]
 #[derive(Debug)]
-struct Conv3x3Backward;
+struct PackBackward;
 
-#[cfg(feature = "cube")]
-impl<B: LayerGradientOps> Backward<B, 3> for Conv3x3Backward {
-    /// Images and weights.
-    type State = (FloatTensor<B>, FloatTensor<B>);
+impl<B: Backend> Backward<B, MOST_PACKED> for PackBackward {
+    /// Of the tensors that are packed, which are not always all.
+    type State = Vec<Shape>;
 
-    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, MOST_PACKED>,
+        gradients: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let [image_node, weight_node, bias_node] = ops.parents.map(|node| node.map(|node| node.id));
-        let (image, weight) = ops.state;
-        if weight_node.is_some() || bias_node.is_some() {
-            let (weight, bias) = B::conv3x3_backward_weight(image, gradient.clone());
-            register::<B, 2>([weight_node, bias_node], [weight, bias], gradients);
+        let mut place = 0;
+        for (node, shape) in ops.parents.into_iter().zip(ops.state) {
+            let count = shape.num_elements();
+            if let Some(node) = node {
+                let values = (place as isize..(place + count) as isize).into();
+                let own = B::float_slice(gradient.clone(), &[values]);
+                gradients.register::<B>(node.id, B::float_reshape(own, shape));
+            }
+            place += padded(count);
         }
-        if let Some(node) = image_node {
-            gradients.register::<B>(node, B::conv3x3_backward_image(weight, gradient));
-        }
-    }
-}
-
-#[cfg(feature = "cube")]
-#[derive(Clone, Debug)]
-struct NormReluState<B: Backend> {
-    image: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    bias: FloatTensor<B>,
-    /// The batch's mean and variance.
-    statistics: [FloatTensor<B>; 2],
-    epsilon: f32,
-}
-
-#[cfg(feature = "cube")]
-impl<B: LayerGradientOps> NormReluState<B> {
-    /// The gradients with respect to image, weight and bias.
-    fn gradients(self, gradient: FloatTensor<B>) -> [FloatTensor<B>; 3] {
-        let Self { image, weight, bias, statistics: [mean, variance], epsilon } = self;
-        B::norm_relu_backward(image, weight, bias, mean, variance, gradient, epsilon).into()
-    }
-}
-
-#[cfg(feature = "cube")]
-#[derive(Debug)]
-struct NormReluBackward;
-
-#[cfg(feature = "cube")]
-impl<B: LayerGradientOps> Backward<B, 3> for NormReluBackward {
-    type State = NormReluState<B>;
-
-    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<B>(&ops.node);
-        let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        register::<B, 3>(nodes, ops.state.gradients(gradient), gradients);
-    }
-}
-
-#[cfg(feature = "cube")]
-#[derive(Debug)]
-struct NormReluResidualBackward;
-
-#[cfg(feature = "cube")]
-impl<B: LayerGradientOps> Backward<B, 4> for NormReluResidualBackward {
-    type State = NormReluState<B>;
-
-    fn backward(self, ops: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<B>(&ops.node);
-        let [image, weight, bias, residual] = ops.parents.map(|node| node.map(|node| node.id));
-        register::<B, 1>([residual], [gradient.clone()], gradients);
-        register::<B, 3>([image, weight, bias], ops.state.gradients(gradient), gradients);
     }
 }
 

@@ -117,11 +117,35 @@ mod training {
     use crate::ops::cpu::network::{self, Forward, Saved};
     use crate::ops::cpu::smoothness;
     use crate::ops::network::ConvNetwork;
+    use crate::ops::packed::padded;
     use crate::ops::{
-        NetworkGradientOps, NetworkOps, SmoothnessGradientOps, SmoothnessOps, Weighting,
+        NetworkGradientOps, NetworkOps, PackOps, SmoothnessGradientOps, SmoothnessOps, Weighting,
     };
     use burn::backend::tensor::FloatTensor;
     use std::sync::Arc;
+
+    impl<B: CpuBackend> PackOps for B {
+        fn pack(
+            t0: FloatTensor<Self>,
+            t1: FloatTensor<Self>,
+            t2: FloatTensor<Self>,
+            t3: FloatTensor<Self>,
+            t4: FloatTensor<Self>,
+            t5: FloatTensor<Self>,
+            t6: FloatTensor<Self>,
+            t7: FloatTensor<Self>,
+            count: usize,
+        ) -> FloatTensor<Self> {
+            let mut packed = vec![];
+            for tensor in [t0, t1, t2, t3, t4, t5, t6, t7].into_iter().take(count) {
+                let values = B::values(tensor);
+                packed.extend_from_slice(B::slice(&values));
+                packed.resize(padded(packed.len()), 0.0);
+            }
+            let shape = [packed.len()];
+            super::tensor::<Self, 1>(packed, shape)
+        }
+    }
 
     impl<B: CpuBackend> Host<B, 4> {
         fn images(&self) -> Images<'_> {

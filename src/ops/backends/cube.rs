@@ -82,17 +82,17 @@ impl<B: FusionBackend + PixelOps> PixelOps for Fusion<B> {
 
 #[cfg(feature = "train")]
 mod training {
-    use crate::ops::cube::training::{self, convolution};
-    use crate::ops::{LayerGradientOps, LayerOps, SmoothnessGradientOps, SmoothnessOps, Weighting};
-    use burn::backend::TensorMetadata;
+    use crate::ops::cube::{network, training};
+    use crate::ops::network::ConvNetwork;
+    use crate::ops::{
+        NetworkGradientOps, NetworkKernelOps, NetworkOps, PackOps, SmoothnessGradientOps,
+        SmoothnessOps, Weighting,
+    };
+    use burn::backend::Backend;
+    use burn::backend::fusion::{Fusion, FusionBackend};
     use burn::backend::tensor::FloatTensor;
     use burn_cubecl::CubeBackend;
-
-    /// Outputs and inputs of a convolution's weights.
-    fn channels(weight: &FloatTensor<CubeBackend>) -> [usize; 2] {
-        let [outputs, inputs, ..] = weight.shape().dims::<4>();
-        [outputs, inputs]
-    }
+    use std::sync::Arc;
 
     impl SmoothnessOps for CubeBackend {
         fn smoothness(
@@ -101,36 +101,6 @@ mod training {
             weighting: Weighting,
         ) -> FloatTensor<Self> {
             training::smoothness(input, illumination, weighting, false).0
-        }
-    }
-
-    impl LayerOps for CubeBackend {
-        fn conv3x3(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-        ) -> FloatTensor<Self> {
-            let [outputs, inputs] = channels(&weight);
-            training::conv3x3(image, weight, Some(bias), convolution(inputs, outputs, false))
-        }
-
-        fn norm_relu(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-            epsilon: f32,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            training::norm_relu(image, weight, bias, None, epsilon).into()
-        }
-
-        fn norm_relu_residual(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-            residual: FloatTensor<Self>,
-            epsilon: f32,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            training::norm_relu(image, weight, bias, Some(residual), epsilon).into()
         }
     }
 
@@ -146,34 +116,121 @@ mod training {
         }
     }
 
-    impl LayerGradientOps for CubeBackend {
-        fn conv3x3_backward_image(
-            weight: FloatTensor<Self>,
-            gradient: FloatTensor<Self>,
+    impl PackOps for CubeBackend {
+        fn pack(
+            t0: FloatTensor<Self>,
+            t1: FloatTensor<Self>,
+            t2: FloatTensor<Self>,
+            t3: FloatTensor<Self>,
+            t4: FloatTensor<Self>,
+            t5: FloatTensor<Self>,
+            t6: FloatTensor<Self>,
+            t7: FloatTensor<Self>,
+            count: usize,
         ) -> FloatTensor<Self> {
-            let [outputs, inputs] = channels(&weight);
-            training::conv3x3(gradient, weight, None, convolution(outputs, inputs, true))
-        }
-
-        fn conv3x3_backward_weight(
-            image: FloatTensor<Self>,
-            gradient: FloatTensor<Self>,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-            training::conv3x3_backward_weight(image, gradient).into()
-        }
-
-        fn norm_relu_backward(
-            image: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: FloatTensor<Self>,
-            mean: FloatTensor<Self>,
-            variance: FloatTensor<Self>,
-            gradient: FloatTensor<Self>,
-            epsilon: f32,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            let statistics = [mean, variance];
-            training::norm_relu_backward(image, [weight, bias], statistics, gradient, epsilon)
-                .into()
+            training::pack([t0, t1, t2, t3, t4, t5, t6, t7], count)
         }
     }
+
+    impl NetworkKernelOps for CubeBackend {
+        fn network_forward(
+            image: FloatTensor<Self>,
+            parameters: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+            network::forward(&network, image, parameters).into()
+        }
+
+        fn network_backward(
+            image: FloatTensor<Self>,
+            parameters: FloatTensor<Self>,
+            statistics: FloatTensor<Self>,
+            saved: FloatTensor<Self>,
+            gradient: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
+        ) -> FloatTensor<Self> {
+            let saved = [statistics, saved];
+            network::backward(&network, image, parameters, saved, gradient, false).1
+        }
+
+        fn network_backward_to_image(
+            image: FloatTensor<Self>,
+            parameters: FloatTensor<Self>,
+            statistics: FloatTensor<Self>,
+            saved: FloatTensor<Self>,
+            gradient: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let saved = [statistics, saved];
+            let (image, parameters) =
+                network::backward(&network, image, parameters, saved, gradient, true);
+            (image.expect("it was asked for"), parameters)
+        }
+    }
+
+    /// What a network's backward pass needs of its forward pass.
+    #[derive(Clone, Debug)]
+    pub(crate) struct SavedNetwork<B: Backend> {
+        image: FloatTensor<B>,
+        parameters: FloatTensor<B>,
+        statistics: FloatTensor<B>,
+        /// See [`NetworkKernelOps::network_forward`].
+        saved: FloatTensor<B>,
+        network: Arc<ConvNetwork>,
+    }
+
+    macro_rules! network_ops {
+        ($backend:ty $(, $parameter:ident: $bound:path)?) => {
+            impl$(<$parameter: $bound + NetworkKernelOps>)? NetworkOps for $backend {
+                fn conv_network(
+                    image: FloatTensor<Self>,
+                    parameters: FloatTensor<Self>,
+                    network: Arc<ConvNetwork>,
+                ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                    let (result, statistics, _) =
+                        Self::network_forward(image, parameters, network);
+                    (result, statistics)
+                }
+            }
+
+            impl$(<$parameter: $bound + NetworkKernelOps>)? NetworkGradientOps for $backend {
+                type Saved = SavedNetwork<Self>;
+
+                fn conv_network_saving(
+                    image: FloatTensor<Self>,
+                    parameters: FloatTensor<Self>,
+                    network: Arc<ConvNetwork>,
+                ) -> (FloatTensor<Self>, FloatTensor<Self>, Self::Saved) {
+                    let (result, statistics, saved) =
+                        Self::network_forward(image.clone(), parameters.clone(), network.clone());
+                    let kept = statistics.clone();
+                    let saved =
+                        SavedNetwork { image, parameters, statistics: kept, saved, network };
+                    (result, statistics, saved)
+                }
+
+                fn conv_network_backward(
+                    saved: Self::Saved,
+                    gradient: FloatTensor<Self>,
+                    wants_image: bool,
+                ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>) {
+                    let SavedNetwork { image, parameters, statistics, saved, network } = saved;
+                    if !wants_image {
+                        let parameters = Self::network_backward(
+                            image, parameters, statistics, saved, gradient, network,
+                        );
+                        return (None, parameters);
+                    }
+                    let (image, parameters) = Self::network_backward_to_image(
+                        image, parameters, statistics, saved, gradient, network,
+                    );
+                    (Some(image), parameters)
+                }
+            }
+        };
+    }
+
+    // As good as the same for both, but nothing that both are, and the CPU backends are not.
+    network_ops!(CubeBackend);
+    network_ops!(Fusion<B>, B: FusionBackend);
 }

@@ -7,6 +7,8 @@ mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 
+#[cfg(feature = "train")]
+use super::network::ConvNetwork;
 use super::{FoldedEstimator, Operation};
 use burn::tensor::Device;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +22,8 @@ const CPU: &[Operation] = &[
     #[cfg(feature = "train")]
     Operation::Smoothness,
     #[cfg(feature = "train")]
+    Operation::Pack,
+    #[cfg(feature = "train")]
     Operation::ConvNetwork,
 ];
 
@@ -32,9 +36,9 @@ const GPU: &[Operation] = &[
     #[cfg(feature = "train")]
     Operation::Smoothness,
     #[cfg(feature = "train")]
-    Operation::Conv3x3,
+    Operation::Pack,
     #[cfg(feature = "train")]
-    Operation::NormRelu,
+    Operation::ConvNetwork,
 ];
 
 /// See [`use_kernels`].
@@ -82,6 +86,18 @@ pub(super) fn takes(device: &Device, estimator: &FoldedEstimator) -> bool {
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(_) => cube::takes(estimator),
+        _ => true,
+    }
+}
+
+/// Whether the kernels of a device's backend can take a network and images `[batch, inputs, height, width]`. What they
+/// cannot is computed layer by layer.
+#[cfg(feature = "train")]
+#[allow(unused_variables, reason = "without a backend that has limits")]
+pub(super) fn takes_network(device: &Device, network: &ConvNetwork, shape: [usize; 4]) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "cube")]
+        burn::backend::DispatchDevice::Cube(_) => super::cube::network::fits(network, shape),
         _ => true,
     }
 }

@@ -1,9 +1,18 @@
 //! Buffers on the device.
 
-use burn_cubecl::cubecl::prelude::BufferArg;
+use super::limits::MOST_WORKGROUPS;
+use burn::backend::{DType, Shape};
+use burn_cubecl::cubecl::prelude::{BufferArg, CubeCount};
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use std::ops::Range;
+
+/// A contiguous tensor of float32 on the device of another one, not initialized.
+pub(super) fn empty<const D: usize>(tensor: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let (client, device) = (tensor.client.clone(), tensor.device.clone());
+    empty_device_contiguous_dtype(client, device, Shape::new(shape), DType::F32)
+}
 
 /// A contiguous tensor of float32 like another one, not initialized.
 pub(super) fn like(tensor: &CubeTensor) -> CubeTensor {
@@ -19,4 +28,17 @@ pub(super) unsafe fn words(handle: &Handle) -> BufferArg {
     let words = handle.size_in_used() as usize / size_of::<u32>();
     // SAFETY: by the caller; the length is the buffer's own.
     unsafe { BufferArg::from_raw_parts(handle.clone(), words) }
+}
+
+/// A view of some floats of a buffer; the first is a multiple of [`VIEW_FLOATS`](super::limits::VIEW_FLOATS).
+pub(super) fn part(handle: &Handle, floats: &Range<usize>) -> Handle {
+    let bytes = |floats: usize| (floats * size_of::<f32>()) as u64;
+    let after = handle.size_in_used() - bytes(floats.end);
+    handle.clone().offset_start(bytes(floats.start)).offset_end(after)
+}
+
+/// At least so many workgroups, counted by `CUBE_POS`.
+pub(super) fn linear(count: usize) -> CubeCount {
+    let rows = count.div_ceil(MOST_WORKGROUPS);
+    CubeCount::Static(count.div_ceil(rows) as u32, rows as u32, 1)
 }

@@ -6,7 +6,7 @@
 use super::enhance::target_index;
 use super::format::{Format, Pixels, read_pixel, write_pixels};
 use super::limits::{SHARED_FLOATS, UNITS};
-use super::network::Place;
+use super::estimate::Place;
 use super::tile::{self, Row};
 use crate::metrics::LUMINANCE;
 use crate::ops::Rendering;

@@ -5,7 +5,7 @@ use super::denoise;
 use super::enhance::{self, Look};
 use super::format::{Format, Pixels};
 use super::limits::{BUFFER_BYTES, MOST_WORKGROUPS, SHARED_FLOATS, UNITS, workgroup};
-use super::network::{Estimate, Network};
+use super::estimate::{Estimate, Network};
 use super::tile::{COLUMNS, Tile};
 use crate::error::{Error, Result};
 use crate::ops::pixel::{EnhancePixel, Level};

@@ -1,8 +1,8 @@
 //! What every GPU grants (WebGPU's defaults). Burn asks for what the device at hand has, so nobody but
 //! ourselves notices a kernel that asks for more.
 //!
-//! One limit is exceeded: the gradients of a normalization have ten buffers, WebGPU's default is eight. Vulkan, Metal,
-//! Direct3D 12 and CUDA have more.
+//! Two limits are exceeded in training: kernels have up to ten buffers, WebGPU's default is eight, and a buffer
+//! may have [`MOST_BYTES`]. Vulkan, Metal, Direct3D 12 and CUDA have more.
 
 use burn_cubecl::cubecl::prelude::CubeDim;
 
@@ -15,9 +15,14 @@ pub(super) const SHARED_FLOATS: usize = 4096;
 /// The most workgroups in each direction.
 pub(super) const MOST_WORKGROUPS: usize = 65_535;
 
-/// The most bytes of a buffer. The parts of a convolution's weight gradients exceed it for batches and channels that
-/// are far larger than those of SCI.
+/// The most bytes of a buffer of images. Pictures that need more are enhanced in tiles.
 pub(super) const BUFFER_BYTES: usize = 128 << 20;
+
+/// The most bytes of a buffer for training, which every GPU of a desktop grants.
+pub(super) const MOST_BYTES: usize = (1 << 31) - (1 << 20);
+
+/// Floats between two places where a view of a buffer may begin: 256 bytes.
+pub(super) const VIEW_FLOATS: usize = 64;
 
 /// A workgroup of so many units in a row, with so many floats (or other words) in its memory.
 ///

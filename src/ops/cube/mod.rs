@@ -4,16 +4,16 @@
 //! first launch. A launch never fails; what went wrong is known when a result is read.
 
 mod buffers;
-#[cfg(feature = "train")]
-mod conv3x3;
 mod denoise;
 mod enhance;
+mod estimate;
 mod format;
 mod inference;
 mod limits;
-mod network;
 #[cfg(feature = "train")]
-mod norm;
+pub(super) mod network;
+#[cfg(feature = "train")]
+mod pack;
 #[cfg(feature = "train")]
 mod smoothness;
 #[cfg(feature = "train")]

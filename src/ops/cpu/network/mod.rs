@@ -109,12 +109,12 @@ pub(crate) fn forward(network: &ConvNetwork, image: Images, parameters: &[f32]) 
             saved[before].activations = kept;
         }
         let mut norms = vec![Norm::NONE; layer.outputs];
-        if let Some(norm) = layer.norm {
+        if let Some([scales, shifts]) = layer.norm() {
             let [mean, variance]: [Vec<f32>; 2] = [
                 moments.iter().map(|moments| moments.mean()).collect(),
                 moments.iter().map(|moments| moments.variance()).collect(),
             ];
-            let (scales, shifts) = parameters[norm..][..2 * layer.outputs].split_at(layer.outputs);
+            let (scales, shifts) = (&parameters[scales], &parameters[shifts]);
             for (channel, norm) in norms.iter_mut().enumerate() {
                 let rate = (variance[channel] + network.epsilon).sqrt().recip();
                 let (mean, scale) = (mean[channel], scales[channel] * rate);
@@ -191,16 +191,18 @@ pub(crate) fn backward(
             (false, false) => layer_backward!(ODD_G, ODD_G),
         };
         let Sums { conv, norm } = sums;
-        add(&mut of_parameters[layer.conv..], conv);
+        let (weights, biases) = conv.split_at(layer.weights().len());
+        add(&mut of_parameters[layer.weights()], weights.iter().copied());
+        add(&mut of_parameters[layer.biases()], biases.iter().copied());
         match before {
             Some(before) => {
                 let layer = &network.layers[before];
                 means = vec![[0.0; 2]; layer.outputs];
-                if let Some(place) = layer.norm {
+                if let Some([scales, shifts]) = layer.norm() {
                     let count = size.pixels() as f64;
                     means = norm.iter().map(|sums| sums.map(|sum| (sum / count) as f32)).collect();
-                    let scales = norm.iter().map(|sums| sums[1]);
-                    add(&mut of_parameters[place..], scales.chain(norm.iter().map(|sums| sums[0])));
+                    add(&mut of_parameters[scales], norm.iter().map(|sums| sums[1]));
+                    add(&mut of_parameters[shifts], norm.iter().map(|sums| sums[0]));
                 }
                 gradients[before] = target;
             }
@@ -236,8 +238,8 @@ fn to_f32(values: &[f64]) -> Vec<f32> {
 
 /// A layer's convolution.
 fn kernel<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> PairKernel<G> {
-    let &ConvLayer { inputs, outputs, conv, .. } = layer;
-    let (weights, biases) = parameters[conv..].split_at(outputs * inputs * 9);
+    let &ConvLayer { inputs, outputs, .. } = layer;
+    let (weights, biases) = (&parameters[layer.weights()], &parameters[layer.biases()]);
     let weight = |o: usize, i: usize, tap: usize| weights[(o * inputs + i) * 9 + tap];
     PairKernel::new(outputs, inputs, weight, |o| biases[o])
 }
@@ -245,8 +247,8 @@ fn kernel<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> PairKernel<G
 /// The convolution of a gradient with respect to a layer's results that gives the one with respect to its inputs: the
 /// weights rotated by 180°.
 fn rotated<const G: usize>(layer: &ConvLayer, parameters: &[f32]) -> PairKernel<G> {
-    let &ConvLayer { inputs, outputs, conv, .. } = layer;
-    let weights = &parameters[conv..];
+    let &ConvLayer { inputs, outputs, .. } = layer;
+    let weights = &parameters[layer.weights()];
     let weight = |i: usize, o: usize, tap: usize| weights[(o * inputs + i) * 9 + 8 - tap];
     PairKernel::new(inputs, outputs, weight, |_| 0.0)
 }

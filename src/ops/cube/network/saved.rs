@@ -1,0 +1,65 @@
+//! Where in memory a network's forward pass leaves what its backward pass needs.
+
+use super::Images;
+use super::super::limits::{MOST_BYTES, VIEW_FLOATS};
+use super::weight_gradient;
+use crate::ops::network::{ConvNetwork, Output};
+use std::ops::Range;
+
+/// A network's results and activations, one after the other.
+pub(super) struct Saved {
+    pub(super) layers: Vec<SavedLayer>,
+    /// The floats of all, at least one.
+    pub(super) floats: usize,
+}
+
+/// Places, in floats.
+pub(super) struct SavedLayer {
+    /// The convolution's result, `[batch, outputs, height, width]`; `None` if it is the network's own.
+    pub(super) result: Option<Range<usize>>,
+    /// The activations, of the same shape; `None` for the last layer.
+    pub(super) activations: Option<Range<usize>>,
+}
+
+impl Saved {
+    /// For so many pixels.
+    pub(super) fn of(network: &ConvNetwork, pixels: usize) -> Self {
+        let mut floats = 0;
+        let mut place = |count: usize| {
+            let place = floats..floats + count;
+            floats = aligned(place.end);
+            place
+        };
+        let last = network.layers.len() - 1;
+        let layers = network.layers.iter().enumerate().map(|(index, layer)| {
+            let count = layer.outputs * pixels;
+            let is_result = index == last && network.output == Output::Conv;
+            SavedLayer {
+                result: (!is_result).then(|| place(count)),
+                activations: (index < last).then(|| place(count)),
+            }
+        });
+        let layers = layers.collect();
+        Self { layers, floats: floats.max(1) }
+    }
+}
+
+/// So many floats or more: up to where the next view of a buffer may begin.
+pub(super) fn aligned(floats: usize) -> usize {
+    floats.next_multiple_of(VIEW_FLOATS)
+}
+
+/// The floats of what [`forward`](super::forward()) saves for images `[batch, inputs, height, width]`.
+pub(crate) fn saved_floats(network: &ConvNetwork, [batch, _, height, width]: [usize; 4]) -> usize {
+    Saved::of(network, batch * height * width).floats
+}
+
+/// Whether what training a network on images `[batch, inputs, height, width]` needs fits into buffers, whose places are
+/// numbers of 32 bits.
+pub(crate) fn fits(network: &ConvNetwork, [batch, _, height, width]: [usize; 4]) -> bool {
+    let images = Images { batch, height, width };
+    let saved = Saved::of(network, images.pixels()).floats;
+    let parts = (0..network.layers.len())
+        .map(|layer| aligned(weight_gradient(network, layer).floats(images.regions())));
+    saved.max(parts.sum()) <= MOST_BYTES / size_of::<f32>()
+}
