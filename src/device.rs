@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use burn::tensor::Device;
+#[cfg(feature = "train")]
+use burn::tensor::Tensor;
 
 /// For every backend its name, its cargo feature, and whether that feature is enabled.
 const BACKENDS: [(&str, &str, bool); 7] = [
@@ -156,3 +158,17 @@ mod tests {
         assert!(device_names().contains(&"cpu"));
     }
 }
+/// New values in the place of a tensor's: with autodiff where it has it, in the same way.
+#[cfg(feature = "train")]
+pub(crate) fn with_autodiff_of<const D: usize>(values: Tensor<D>, old: &Tensor<D>) -> Tensor<D> {
+    if !old.device().is_autodiff() {
+        return values;
+    }
+    let new = Tensor::from_inner(values);
+    let new = match old.gradient_checkpointing_strategy() {
+        Some(strategy) => new.with_gradient_checkpointing_strategy(strategy),
+        None => new,
+    };
+    new.set_require_grad(old.is_require_grad())
+}
+

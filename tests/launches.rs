@@ -10,6 +10,7 @@ use sci_burn::loss::{SciLossConfig, SmoothnessLossConfig};
 use sci_burn::model::SciCascadeConfig;
 use sci_burn::train::{Batch, OptimizerConfig};
 use sci_burn::{Denoise, Enhancer, Exposure, Tone};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,6 +49,12 @@ fn launches_are_few() {
         work();
         let kernels = launches(&log, &device, work);
         println!("{name}: {} launches", kernels.len());
+        let mut counts = BTreeMap::<_, usize>::new();
+        for kernel in &kernels {
+            let name = kernel.trim_start_matches("Executing ").split('_').next().unwrap();
+            *counts.entry(name).or_default() += 1;
+        }
+        println!("{counts:#?}");
         kernels
     };
 

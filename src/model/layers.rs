@@ -2,6 +2,7 @@
 //! use, with the published initializations and PyTorch's running statistics.
 
 use crate::ops::functions::{conv3x3, norm_relu};
+use crate::ops::network::Momentum;
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::activation::relu;
 use burn::tensor::module::batch_norm;
@@ -169,12 +170,17 @@ impl BatchNorm {
         self.training.is_enabled()
     }
 
-    /// Moves the running statistics toward the mean and the biased variance of a batch of so many pixels.
-    pub(super) fn update(&self, [mean, variance]: [Tensor<1>; 2], pixels: usize) {
+    /// How the running statistics follow those of a batch of so many pixels.
+    pub(super) fn momentum(pixels: usize) -> Momentum {
         let pixels = pixels as f64;
-        let unbiased = variance * (pixels / (pixels - 1.0).max(1.0));
+        let unbiased = (pixels / (pixels - 1.0).max(1.0)) as f32;
+        Momentum { weight: Self::MOMENTUM as f32, unbiased }
+    }
+
+    /// Moves the running statistics toward the mean and the biased variance of a batch of so many pixels.
+    fn update(&self, [mean, variance]: [Tensor<1>; 2], pixels: usize) {
         update(&self.running_mean, mean);
-        update(&self.running_var, unbiased);
+        update(&self.running_var, variance * Self::momentum(pixels).unbiased);
     }
 }
 

@@ -21,6 +21,8 @@ mod network;
 mod plus_plus;
 mod retinex;
 mod sci;
+#[cfg(feature = "train")]
+mod whole;
 
 pub use cascade::{Cascade, CascadeConfig};
 pub use estimator::{IlluminationEstimator, IlluminationEstimatorConfig};

@@ -1,7 +1,6 @@
 //! The operations on Burn's high-level tensors: by the backend's kernel where there is one, otherwise
 //! by the [plain](super::plain) implementation.
 
-use super::network::ConvNetwork;
 use super::pixel::EnhancePixel;
 use super::{
     EnhanceOps, FoldedEstimator, Lit, Operation, Piece, PixelOps, Rendering, Samples, Weighting,
@@ -13,7 +12,9 @@ use burn::tensor::{DType, Device, Tensor};
 use std::sync::Arc;
 
 #[cfg(feature = "train")]
-use super::{MOST_PACKED, NetworkOps, PackOps, SmoothnessOps};
+use super::network::{ConvNetwork, Momentum};
+#[cfg(feature = "train")]
+use super::{MOST_PACKED, NetworkOps, PackOps, SmoothnessOps, StatisticsOps};
 
 /// Whether a device's backend has a kernel for an operation.
 pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
@@ -126,8 +127,8 @@ pub(crate) fn smoothness(
 
 /// The values of some tensors in one vector; each takes as many as
 /// [`padded`](super::packed::padded) says.
+#[cfg(feature = "train")]
 pub(crate) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
-    #[cfg(feature = "train")]
     if tensors.iter().all(|tensor| fits(Operation::Pack, tensor)) {
         let parts = tensors.chunks(MOST_PACKED).map(|tensors| {
             let tensor = |n: usize| tensors[n.min(tensors.len() - 1)].clone().into_dispatch();
@@ -141,12 +142,24 @@ pub(crate) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     plain::pack(tensors)
 }
 
+/// The tensors, of so many values, that [`pack`] has made a vector of.
+#[cfg(feature = "train")]
+pub(crate) fn unpack(
+    vector: Tensor<1>,
+    counts: impl IntoIterator<Item = usize>,
+) -> impl Iterator<Item = Tensor<1>> {
+    let mut start = 0;
+    counts.into_iter().map(move |count| {
+        let place = start..start + count;
+        start += super::packed::padded(count);
+        vector.clone().slice(place)
+    })
+}
+
 /// Whether there is a kernel for networks that are applied to such an image.
+#[cfg(feature = "train")]
 pub(crate) fn has_network_kernel(image: &Tensor<4>) -> bool {
-    #[cfg(feature = "train")]
-    return fits(Operation::ConvNetwork, image);
-    #[cfg(not(feature = "train"))]
-    false
+    fits(Operation::ConvNetwork, image)
 }
 
 /// The result of a network, and for each of its normalizations the batch's means, then its biased variances;
@@ -159,28 +172,40 @@ pub(crate) fn has_network_kernel(image: &Tensor<4>) -> bool {
 ///
 /// # Panics
 /// If the layers do not fit each other, the image, or the parameters.
-#[allow(unused_variables, reason = "without a backend that has it")]
+#[cfg(feature = "train")]
 pub(crate) fn conv_network(
     image: &Tensor<4>,
     network: &Arc<ConvNetwork>,
     parameters: &Tensor<1>,
 ) -> Option<(Tensor<4>, Tensor<1>)> {
-    #[cfg(feature = "train")]
-    if fits(Operation::ConvNetwork, image) && fits(Operation::ConvNetwork, parameters) {
-        let [count] = parameters.dims();
-        assert!(network.is_consistent(count), "the layers of a network do not fit together");
-        let inputs = network.layers[0].inputs;
-        let channels = image.dims()[1];
-        assert_eq!(channels, inputs, "convolution: the image has another number of channels");
-        if !backends::takes_network(&image.device(), network, image.dims()) {
-            return None;
-        }
-        let (image, parameters) = (image.clone().into_dispatch(), parameters.clone());
-        let (result, statistics) =
-            Dispatch::conv_network(image, parameters.into_dispatch(), network.clone());
-        return Some((Tensor::from_dispatch(result), Tensor::from_dispatch(statistics)));
+    if !fits(Operation::ConvNetwork, image) || !fits(Operation::ConvNetwork, parameters) {
+        return None;
     }
-    None
+    let [count] = parameters.dims();
+    assert!(network.is_consistent(count), "the layers of a network do not fit together");
+    let [_, channels, ..] = image.dims();
+    let inputs = network.layers[0].inputs;
+    assert_eq!(channels, inputs, "convolution: the image has another number of channels");
+    if !backends::takes_network(&image.device(), network, image.dims()) {
+        return None;
+    }
+    let (image, parameters) = (image.clone().into_dispatch(), parameters.clone().into_dispatch());
+    let (result, statistics) = Dispatch::conv_network(image, parameters, network.clone());
+    Some((Tensor::from_dispatch(result), Tensor::from_dispatch(statistics)))
+}
+
+/// Running statistics, as [`ConvNetwork::running`] has them, moved toward those that [`conv_network`] gave for the
+/// network. Neither has autodiff.
+#[cfg(feature = "train")]
+pub(crate) fn update_running(
+    running: Tensor<1>,
+    statistics: Tensor<1>,
+    network: &Arc<ConvNetwork>,
+    momentum: Momentum,
+) -> Tensor<1> {
+    let (running, statistics) = (running.into_dispatch(), statistics.into_dispatch());
+    let network = network.clone();
+    Tensor::from_dispatch(Dispatch::update_running(running, statistics, network, momentum))
 }
 
 /// A 3×3 convolution with zero padding 1.

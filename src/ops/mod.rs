@@ -28,7 +28,7 @@ use crate::error::Result;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "train")]
-use network::ConvNetwork;
+use network::{ConvNetwork, Momentum};
 use pixel::EnhancePixel;
 use std::any::Any;
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub(crate) enum Operation {
     /// [`PackOps::pack`] and its gradients
     #[cfg(feature = "train")]
     Pack,
-    /// [`NetworkOps::conv_network`] and its gradients
+    /// [`NetworkOps::conv_network`] and its gradients, and [`StatisticsOps::update_running`]
     #[cfg(feature = "train")]
     ConvNetwork,
 }
@@ -409,6 +409,27 @@ pub(crate) trait PackOps: Backend {
 /// The most tensors that are packed at a time.
 #[cfg(feature = "train")]
 pub(crate) const MOST_PACKED: usize = 8;
+
+/// The running statistics of networks. Tensors are float32. Not differentiable.
+#[cfg(feature = "train")]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube")
+)]
+pub(crate) trait StatisticsOps: Backend {
+    /// Moves the running statistics, as [`ConvNetwork::running`] has them, toward those that
+    /// [`NetworkOps::conv_network`] gave, layer by layer.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(dtype = running, shape = running)]
+    fn update_running(
+        running: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+        momentum: Momentum,
+    ) -> FloatTensor<Self>;
+}
 
 /// Whole networks. Tensors are float32. `Fusion` is implemented by hand, as its gradients are.
 #[cfg(feature = "train")]

@@ -53,6 +53,25 @@ impl ConvLayer {
     }
 }
 
+/// The running statistics of a batch normalization.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Running {
+    pub(crate) channels: usize,
+    /// Where the means and the variances are.
+    pub(crate) places: [usize; 2],
+    /// Where the batch's statistics are, for each layer that is so normalized: means, then biased variances.
+    pub(crate) statistics: Vec<usize>,
+}
+
+/// How running statistics follow those of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Momentum {
+    /// The weight of a batch.
+    pub(crate) weight: f32,
+    /// The factor that makes a variance unbiased.
+    pub(crate) unbiased: f32,
+}
+
 /// What a network makes of its last convolution's result `y` and of the image `x` that it was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Output {
@@ -108,6 +127,27 @@ impl ConvNetwork {
     pub(crate) fn statistics(&self) -> usize {
         let normalized = self.layers.iter().filter(|layer| layer.norm.is_some());
         normalized.map(|layer| 2 * layer.outputs).sum()
+    }
+
+    /// The normalizations' running statistics, in a [packed](super::functions::pack) vector: for each module that
+    /// normalizes, in the order of first use, means and variances.
+    pub(crate) fn running(&self) -> Vec<Running> {
+        let mut modules: Vec<(usize, Running)> = vec![];
+        let (mut end, mut statistics) = (0, 0);
+        for layer in &self.layers {
+            let Some(norm) = layer.norm else { continue };
+            let channels = layer.outputs;
+            let known = modules.iter().position(|(place, _)| *place == norm);
+            let index = known.unwrap_or_else(|| {
+                let places = [end, end + padded(channels)];
+                end += 2 * padded(channels);
+                modules.push((norm, Running { channels, places, statistics: vec![] }));
+                modules.len() - 1
+            });
+            modules[index].1.statistics.push(statistics);
+            statistics += 2 * channels;
+        }
+        modules.into_iter().map(|(_, running)| running).collect()
     }
 
     /// Whether the layers fit each other, so many parameters, and the kernels: every layer's activations are

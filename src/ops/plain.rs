@@ -160,6 +160,7 @@ pub(super) fn conv_network(
 }
 
 /// See [`functions::pack`](super::functions::pack).
+#[cfg(feature = "train")]
 pub(super) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     let padded = tensors.into_iter().flat_map(|tensor| {
         let [count] = tensor.dims();

@@ -15,6 +15,7 @@ mod renderer;
 mod run_folder;
 mod statistics;
 mod step;
+mod update;
 
 pub use alternation::{Alternation, AlternationConfig};
 pub use config::TrainingConfig;

@@ -260,9 +260,14 @@ fn check_checkpoint(run: &Path, epoch: usize) -> Result<()> {
         .map_err(|error| damaged(error.into()))?;
         let reader = burn_pack::Reader::from_bytes(bytes());
         let tensors = reader.and_then(burn_pack::Reader::into_tensors);
+        let is_optimizer = name == "optim";
         for tensor in tensors.map_err(|error| damaged(error.into()))? {
             let parts = tensor.into_parts().map_err(|error| damaged(error.into()))?;
             let (name, dtype, shape, _, bytes) = parts;
+            if is_optimizer && shape.len() != 1 {
+                let reason = "is of an earlier version, where each parameter had a state of its own";
+                return Err(damaged(reason.into()));
+            }
             let floats = matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16);
             let data = TensorData::from_bytes(bytes, shape, dtype);
             if floats && data.iter::<f64>().any(|value| !value.is_finite()) {

@@ -3,12 +3,13 @@ use super::data::Batch;
 use super::metrics::{Pending, PhotoMetrics, StepValues};
 use super::optimizer::OptimizerConfig;
 use super::statistics;
+use super::update::{gradient_norm, update};
 use crate::enhance::Enhancer;
 use crate::error::Result;
 use crate::loss::{LossTerms, SciLoss};
 use crate::model::{IlluminationEstimator, SciCascade, SciPlusPlusCascade};
 use crate::ops::KernelMemory;
-use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
+use burn::module::{Module, ModuleDisplay};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::Tensor;
@@ -214,8 +215,8 @@ impl<N: Trainable> TrainStep for Training<N> {
             1 => self,
             _ => statistics::receive(self, &mut gradients, share),
         };
-        scale(&training, &mut gradients, share, training.max_gradient_norm);
-        optimizer.step(learning_rate, training, gradients)
+        let max_norm = training.max_gradient_norm;
+        update(training, optimizer, learning_rate, gradients, share, max_norm)
     }
 
     fn optimize_multi(
@@ -246,54 +247,4 @@ impl<N: Trainable> InferenceStep for Training<N> {
         Pending::new(PhotoMetrics::default(), values, batch.origin)
             .with_pictures(batch.pictured.then_some([batch.image, bright]))
     }
-}
-
-/// The norm of all gradients together, `[1]`.
-fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Tensor<1> {
-    struct SquaredNorm<'a>(&'a GradientsParams, Option<Tensor<1>>);
-    impl ModuleVisitor for SquaredNorm<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.get::<D>(param.id) {
-                let squared = gradient.square().sum();
-                self.1 = Some(match self.1.take() {
-                    Some(sum) => sum + squared,
-                    None => squared,
-                });
-            }
-        }
-    }
-
-    let mut squared = SquaredNorm(gradients, None);
-    module.visit(&mut squared);
-    squared.1.expect("a loss that reaches no parameter has no gradient").sqrt()
-}
-
-/// Multiplies all gradients by `share`, and then by one factor that brings their common norm down to
-/// `max_norm`, if there is one (PyTorch's `clip_grad_norm_`). Burn's own clipping takes each tensor by itself.
-fn scale<M: Module>(
-    module: &M,
-    gradients: &mut GradientsParams,
-    share: f64,
-    max_norm: Option<f64>,
-) {
-    struct Scale<'a>(&'a mut GradientsParams, Tensor<1>);
-    impl ModuleVisitor for Scale<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.remove::<D>(param.id) {
-                let factor = self.1.clone().reshape([1; D]);
-                self.0.register(param.id, gradient * factor);
-            }
-        }
-    }
-
-    let factor = match max_norm {
-        None if share == 1.0 => return,
-        None => Tensor::full([1], share, &module.devices()[0].clone().without_autodiff()),
-        // Computed on the device, so that nothing waits for it. The 1e-6 is PyTorch's.
-        Some(max_norm) => {
-            let norm = gradient_norm(module, gradients) * share;
-            (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0) * share
-        }
-    };
-    module.visit(&mut Scale(gradients, factor));
 }

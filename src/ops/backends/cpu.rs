@@ -116,10 +116,11 @@ mod training {
     use crate::ops::cpu::images::Images;
     use crate::ops::cpu::network::{self, Forward, Saved};
     use crate::ops::cpu::smoothness;
-    use crate::ops::network::ConvNetwork;
+    use crate::ops::network::{ConvNetwork, Momentum};
     use crate::ops::packed::padded;
     use crate::ops::{
-        NetworkGradientOps, NetworkOps, PackOps, SmoothnessGradientOps, SmoothnessOps, Weighting,
+        NetworkGradientOps, NetworkOps, PackOps, SmoothnessGradientOps, SmoothnessOps,
+        StatisticsOps, Weighting,
     };
     use burn::backend::tensor::FloatTensor;
     use std::sync::Arc;
@@ -177,6 +178,20 @@ mod training {
             let [of_input, of_illumination] =
                 gradients.map(|values| tensor::<Self, 4>(values, input.shape));
             (tensor::<Self, 1>(vec![loss], [1]), of_input, of_illumination)
+        }
+    }
+
+    impl<B: CpuBackend> StatisticsOps for B {
+        fn update_running(
+            running: FloatTensor<Self>,
+            statistics: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
+            momentum: Momentum,
+        ) -> FloatTensor<Self> {
+            let [running, statistics] = [running, statistics].map(Host::<Self, 1>::new);
+            let values =
+                network::update_running(running.values(), statistics.values(), &network, momentum);
+            tensor::<Self, 1>(values, running.shape)
         }
     }
 

@@ -83,10 +83,10 @@ impl<B: FusionBackend + PixelOps> PixelOps for Fusion<B> {
 #[cfg(feature = "train")]
 mod training {
     use crate::ops::cube::{network, training};
-    use crate::ops::network::ConvNetwork;
+    use crate::ops::network::{ConvNetwork, Momentum};
     use crate::ops::{
         NetworkGradientOps, NetworkKernelOps, NetworkOps, PackOps, SmoothnessGradientOps,
-        SmoothnessOps, Weighting,
+        SmoothnessOps, StatisticsOps, Weighting,
     };
     use burn::backend::Backend;
     use burn::backend::fusion::{Fusion, FusionBackend};
@@ -129,6 +129,17 @@ mod training {
             count: usize,
         ) -> FloatTensor<Self> {
             training::pack([t0, t1, t2, t3, t4, t5, t6, t7], count)
+        }
+    }
+
+    impl StatisticsOps for CubeBackend {
+        fn update_running(
+            running: FloatTensor<Self>,
+            statistics: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
+            momentum: Momentum,
+        ) -> FloatTensor<Self> {
+            network::update_running(running, statistics, &network, momentum)
         }
     }
 

@@ -12,7 +12,7 @@ mod scratch;
 mod winograd;
 
 use super::images::Images;
-use crate::ops::network::{ConvLayer, ConvNetwork};
+use crate::ops::network::{ConvLayer, ConvNetwork, Momentum};
 use activations::{Activations, Earlier, Norm, Rectified};
 use backward::{Added, InputGradient, Sums, Undo};
 use maps::Maps;
@@ -128,6 +128,27 @@ pub(crate) fn forward(network: &ConvNetwork, image: Images, parameters: &[f32]) 
     let last = saved.last().expect("a network has at least one layer");
     let result = output::finish(network.output, image, &last.results);
     Forward { result, statistics, saved: Saved { layers: saved } }
+}
+
+/// See [`StatisticsOps::update_running`](crate::ops::StatisticsOps::update_running).
+pub(crate) fn update_running(
+    running: &[f32],
+    statistics: &[f32],
+    network: &ConvNetwork,
+    Momentum { weight, unbiased }: Momentum,
+) -> Vec<f32> {
+    let mut running = running.to_vec();
+    for module in network.running() {
+        for from in module.statistics {
+            let batch = statistics[from..].chunks(module.channels);
+            for ((place, factor), batch) in module.places.into_iter().zip([1.0, unbiased]).zip(batch) {
+                for (running, batch) in running[place..].iter_mut().zip(batch) {
+                    *running = *running * (1.0 - weight) + batch * factor * weight;
+                }
+            }
+        }
+    }
+    running
 }
 
 /// The gradients with respect to the images, if it is wanted, and to the parameters. `gradient` is that with respect

@@ -7,12 +7,13 @@ mod forward;
 mod moments;
 mod norm;
 mod output;
+mod running;
 mod saved;
 mod weights;
 
-use super::buffers::{empty, linear, part, words};
+use super::buffers::{empty, like, linear, part, words};
 use super::limits::workgroup;
-use crate::ops::network::{ConvNetwork, Output};
+use crate::ops::network::{ConvNetwork, Momentum, Output};
 use backward::{Added, Backward, Between};
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::server::Handle;
@@ -385,6 +386,33 @@ impl<'a> Sums<'a> {
         }
         gradient
     }
+}
+
+/// See [`StatisticsOps::update_running`](crate::ops::StatisticsOps::update_running).
+pub(crate) fn update_running(
+    running: CubeTensor,
+    statistics: CubeTensor,
+    network: &ConvNetwork,
+    Momentum { weight, unbiased }: Momentum,
+) -> CubeTensor {
+    let [running, statistics] = [running, statistics].map(into_contiguous);
+    let result = like(&running);
+    let [count] = running.meta.shape().dims();
+    // SAFETY: the kernel keeps to the running statistics' length and to the places of the batch's.
+    unsafe {
+        running::update::launch_unchecked(
+            &running.client,
+            linear(count.div_ceil(running::WORKERS)),
+            workgroup(running::WORKERS, 0),
+            words(&running.handle),
+            words(&statistics.handle),
+            words(&result.handle),
+            weight,
+            unbiased,
+            network.running(),
+        );
+    }
+    result
 }
 
 fn weight_gradient(network: &ConvNetwork, layer: usize) -> WeightGradient {
