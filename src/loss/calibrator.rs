@@ -50,7 +50,7 @@ impl CalibratorLoss {
         illumination: Tensor<4>,
     ) -> LossTerms {
         let distance = mean((estimate - illumination.clone()).abs());
-        let LossTerms { total, fidelity, smoothness } = self.criterion.terms(image, illumination);
-        LossTerms { total: distance + total * self.criterion_weight, fidelity, smoothness }
+        let LossTerms { total, terms } = self.criterion.terms(image, illumination);
+        LossTerms { total: distance + total * self.criterion_weight, terms }
     }
 }

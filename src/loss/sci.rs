@@ -1,4 +1,4 @@
-use super::{SmoothnessLoss, SmoothnessLossConfig, check_weight, fidelity};
+use super::{SmoothnessLoss, SmoothnessLossConfig, check_weight};
 use crate::error::Result;
 use burn::config::Config;
 use burn::tensor::Tensor;
@@ -39,16 +39,15 @@ pub struct SciLoss {
     smoothness: SmoothnessLoss,
 }
 
-/// A loss and its two terms. All are `[1]`.
+/// A loss and its two terms.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LossTerms {
-    /// The loss to minimize: the fidelity times its weight, plus the smoothness.
+    /// The loss to minimize, `[1]`: the fidelity times its weight, plus the smoothness.
     pub total: Tensor<1>,
-    /// How far the illumination is from the stage input (`L_f`).
-    pub fidelity: Tensor<1>,
-    /// How much the illumination changes where the stage input does not (`L_s`).
-    pub smoothness: Tensor<1>,
+    /// Its terms without their weights, `[2]`: how far the illumination is from the stage input (`L_f`), and how much it
+    /// changes where the stage input does not (`L_s`). Not differentiable.
+    pub terms: Tensor<1>,
 }
 
 impl SciLoss {
@@ -72,9 +71,8 @@ impl SciLoss {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn terms(&self, input: Tensor<4>, illumination: Tensor<4>) -> LossTerms {
-        let smoothness = self.smoothness.forward(input.clone(), illumination.clone());
-        let fidelity = fidelity(input, illumination);
-        let total = fidelity.clone() * self.fidelity_weight + smoothness.clone();
-        LossTerms { total, fidelity, smoothness }
+        let weight = self.fidelity_weight;
+        let (total, terms) = self.smoothness.with_fidelity(input, illumination, weight);
+        LossTerms { total, terms }
     }
 }

@@ -2,7 +2,7 @@ use super::YcbcrLayout;
 use super::ycbcr::{MATRIX, OFFSET};
 use crate::error::{Error, Result};
 use crate::ops::Weighting;
-use crate::ops::functions::smoothness;
+use crate::ops::functions::loss;
 use burn::config::Config;
 use burn::tensor::Tensor;
 
@@ -60,6 +60,17 @@ impl SmoothnessLoss {
     /// If the two shapes differ, there are not three channels, or height or width is below
     /// [`Self::MIN_SIZE`].
     pub fn forward(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
+        self.with_fidelity(input, illumination, 0.0).0
+    }
+
+    /// The loss plus a multiple of the fidelity, `[1]`; and fidelity and smoothness, `[2]`, which are not
+    /// differentiable. Panics as [`forward`](Self::forward).
+    pub(super) fn with_fidelity(
+        &self,
+        input: Tensor<4>,
+        illumination: Tensor<4>,
+        weight: f64,
+    ) -> (Tensor<1>, Tensor<1>) {
         let [_, _, height, width] = input.dims();
         assert_eq!(input.dims(), illumination.dims(), "smoothness loss: the shapes differ");
         assert_eq!(input.dims()[1], 3, "smoothness loss: an image has three channels");
@@ -68,16 +79,14 @@ impl SmoothnessLoss {
             "smoothness loss: the image is {width}×{height}, needs at least {min}×{min} pixels",
             min = Self::MIN_SIZE,
         );
-        smoothness(input, illumination, self.weighting())
-    }
-
-    pub(crate) fn weighting(&self) -> Weighting {
-        Weighting {
+        let weighting = Weighting {
             matrix: MATRIX,
             offset: OFFSET,
             per_pixel: self.ycbcr == YcbcrLayout::PerPixel,
             sigma: self.sigma,
-        }
+            fidelity: weight as f32,
+        };
+        loss(input, illumination, weighting)
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::ops::functions;
 use burn::tensor::Tensor;
 
 /// The enhanced image `clamp(image / illumination, 0, 1)`: Retinex, equation 1 of the first paper.
@@ -8,5 +9,5 @@ use burn::tensor::Tensor;
 /// # Panics
 /// If the two shapes differ.
 pub fn reflectance(image: Tensor<4>, illumination: Tensor<4>) -> Tensor<4> {
-    (image / illumination).clamp(0.0, 1.0)
+    functions::reflectance(image, illumination)
 }

@@ -55,7 +55,7 @@ impl Network<'_> {
         let [batch, _, height, width] = image.dims();
         let momentum = BatchNorm::momentum(batch * height * width);
         let new = update_running(pack(running), statistics, network, momentum);
-        for ((state, old), new) in states.into_iter().zip(old).zip(unpack(new, counts)) {
+        for ((state, old), new) in states.into_iter().zip(old).zip(unpack(new, &counts)) {
             state.update(with_autodiff_of(new, &old));
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[cfg(feature = "train")]
 use super::network::{ConvNetwork, Momentum};
 #[cfg(feature = "train")]
-use super::{MOST_PACKED, NetworkOps, PackOps, SmoothnessOps, StatisticsOps};
+use super::{LossOps, MOST_PACKED, NetworkOps, PackOps, ReflectanceOps, StatisticsOps, UnpackOps, packed};
 
 /// Whether a device's backend has a kernel for an operation.
 pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
@@ -110,19 +110,36 @@ fn check<P: EnhancePixel>([height, width]: [usize; 2], samples: usize, stride: u
     assert!(used <= samples, "{samples} samples are too few for {width}×{height} pixels");
 }
 
-/// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]` with
-/// sizes of at least 3.
-pub(crate) fn smoothness(
+/// The loss of stage input and illumination, both `[batch, 3, height, width]` with sizes of at least 3, `[1]`; and its
+/// terms, fidelity and smoothness, `[2]`, which are not differentiable.
+pub(crate) fn loss(
     input: Tensor<4>,
     illumination: Tensor<4>,
     weighting: Weighting,
-) -> Tensor<1> {
+) -> (Tensor<1>, Tensor<1>) {
     #[cfg(feature = "train")]
-    if [&input, &illumination].iter().all(|image| fits(Operation::Smoothness, image)) {
+    if [&input, &illumination].iter().all(|image| fits(Operation::Loss, image)) {
         let (input, illumination) = (input.into_dispatch(), illumination.into_dispatch());
-        return Tensor::from_dispatch(Dispatch::smoothness(input, illumination, weighting));
+        let (loss, terms) = Dispatch::loss(input, illumination, weighting);
+        return (Tensor::from_dispatch(loss), Tensor::from_dispatch(terms));
     }
-    plain::smoothness(input, illumination, weighting)
+    plain::loss(input, illumination, weighting)
+}
+
+/// `clamp(image / illumination, 0, 1)`.
+///
+/// # Panics
+/// If the shapes differ.
+pub(crate) fn reflectance(image: Tensor<4>, illumination: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "train")]
+    if image.device().is_autodiff()
+        && image.dims() == illumination.dims()
+        && [&image, &illumination].iter().all(|image| fits(Operation::Reflectance, image))
+    {
+        let (image, illumination) = (image.into_dispatch(), illumination.into_dispatch());
+        return Tensor::from_dispatch(Dispatch::reflectance(image, illumination));
+    }
+    plain::reflectance(image, illumination)
 }
 
 /// The values of some tensors in one vector; each takes as many as
@@ -142,18 +159,20 @@ pub(crate) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     plain::pack(tensors)
 }
 
-/// The tensors, of so many values, that [`pack`] has made a vector of.
+/// The tensors, of so many values, that [`pack`] has made a vector of. Without autodiff.
 #[cfg(feature = "train")]
-pub(crate) fn unpack(
-    vector: Tensor<1>,
-    counts: impl IntoIterator<Item = usize>,
-) -> impl Iterator<Item = Tensor<1>> {
-    let mut start = 0;
-    counts.into_iter().map(move |count| {
-        let place = start..start + count;
-        start += super::packed::padded(count);
-        vector.clone().slice(place)
-    })
+pub(crate) fn unpack(vector: Tensor<1>, counts: &[usize]) -> Vec<Tensor<1>> {
+    let places: Vec<_> = packed::places(counts.iter().copied()).collect();
+    if !fits(Operation::Pack, &vector) {
+        return places.into_iter().map(|place| vector.clone().slice(place)).collect();
+    }
+    let parts = places.chunks(MOST_PACKED).flat_map(|places| {
+        let filled = std::array::from_fn(|n| places[n.min(places.len() - 1)].clone());
+        let parts = Dispatch::unpack(vector.clone().into_dispatch(), filled);
+        let (t0, t1, t2, t3, t4, t5, t6, t7) = parts;
+        [t0, t1, t2, t3, t4, t5, t6, t7].into_iter().take(places.len())
+    });
+    parts.map(Tensor::from_dispatch).collect()
 }
 
 /// Whether there is a kernel for networks that are applied to such an image.

@@ -43,9 +43,12 @@ pub(crate) enum Operation {
     EnhancePixels,
     /// [`PixelOps::sample_pixels`]
     SamplePixels,
-    /// [`SmoothnessOps::smoothness`] and its gradients
+    /// [`LossOps::loss`] and its gradients
     #[cfg(feature = "train")]
-    Smoothness,
+    Loss,
+    /// [`ReflectanceOps::reflectance`] and its gradients
+    #[cfg(feature = "train")]
+    Reflectance,
     /// [`PackOps::pack`] and its gradients
     #[cfg(feature = "train")]
     Pack,
@@ -243,7 +246,7 @@ pub(crate) fn greatest([red, green, blue]: [f32; 3]) -> f32 {
     red.max(green).max(blue)
 }
 
-/// How the smoothness loss weighs a pair of pixels by their colors.
+/// How the loss weighs a pair of pixels by their colors, and its two terms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Weighting {
     /// Converts three inputs to three values of YCbCr. One row for each input, one column for each
@@ -256,6 +259,8 @@ pub(crate) struct Weighting {
     pub(crate) per_pixel: bool,
     /// The standard deviation of the Gaussian of the color difference. Positive.
     pub(crate) sigma: f64,
+    /// The weight of the fidelity; that of the smoothness is 1.
+    pub(crate) fidelity: f32,
 }
 
 /// Inference on tensors, which are float32. Not differentiable.
@@ -329,7 +334,7 @@ impl KernelMemory {
     }
 }
 
-/// The smoothness loss. Tensors are float32.
+/// The loss of an illumination. Tensors are float32.
 #[cfg(feature = "train")]
 #[backend_extension(
     Flex: cfg(feature = "flex"),
@@ -338,19 +343,25 @@ impl KernelMemory {
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
-pub(crate) trait SmoothnessOps: Backend {
-    /// The smoothness loss, `[1]`, of stage input and illumination, both `[batch, 3, height, width]`
-    /// with sizes of at least 3.
+pub(crate) trait LossOps: Backend {
+    /// The loss of stage input and illumination, both `[batch, 3, height, width]` with sizes of at least 3, `[1]`; and
+    /// its terms, fidelity and smoothness, `[2]`, which are not differentiable.
     #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(dtype = input, shape = burn::tensor::Shape::new([1]))]
-    fn smoothness(
+    #[fusion(meta = |input, _, _| {
+        let spec = |count| {
+            let shape = burn::tensor::Shape::new([count]);
+            burn::backend::fusion::custom::TensorSpec::new(shape, input.dtype)
+        };
+        (spec(1), spec(2))
+    })]
+    fn loss(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
         weighting: Weighting,
-    ) -> FloatTensor<Self>;
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The gradients of [`SmoothnessOps`], which a backend needs for `Autodiff` on top of it.
+/// The gradients of [`LossOps`], which a backend needs for `Autodiff` on top of it.
 #[cfg(feature = "train")]
 #[backend_extension(
     Flex: cfg(feature = "flex"),
@@ -358,19 +369,65 @@ pub(crate) trait SmoothnessOps: Backend {
     Cube: cfg(feature = "cube"),
     Fusion: cfg(feature = "cube")
 )]
-pub(crate) trait SmoothnessGradientOps: Backend {
-    /// The smoothness loss, `[1]`, and its gradients with respect to input and illumination.
+pub(crate) trait LossGradientOps: Backend {
+    /// The loss, its terms, and its gradients with respect to input and illumination.
     #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(meta = |input, illumination, _| (
-        burn::backend::fusion::custom::TensorSpec::new(burn::tensor::Shape::new([1]), input.dtype),
-        input.clone(),
-        illumination.clone(),
-    ))]
-    fn smoothness_gradients(
+    #[fusion(meta = |input, illumination, _| {
+        let spec = |count| {
+            let shape = burn::tensor::Shape::new([count]);
+            burn::backend::fusion::custom::TensorSpec::new(shape, input.dtype)
+        };
+        (spec(1), spec(2), input.clone(), illumination.clone())
+    })]
+    fn loss_gradients(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
         weighting: Weighting,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Two tensors of one shape, multiplied by a number, `[1]`.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |first, second, _| (first.clone(), second.clone()))]
+    fn scale_both(
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// Retinex. Tensors are float32 and of one shape.
+#[cfg(feature = "train")]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube"),
+    Autodiff
+)]
+pub(crate) trait ReflectanceOps: Backend {
+    /// `clamp(image / illumination, 0, 1)`.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(dtype = image, shape = image)]
+    fn reflectance(image: FloatTensor<Self>, illumination: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// The gradients of [`ReflectanceOps`], which a backend needs for `Autodiff` on top of it.
+#[cfg(feature = "train")]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube")
+)]
+pub(crate) trait ReflectanceGradientOps: Backend {
+    /// The gradients with respect to image and illumination.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |image, illumination, _| (image.clone(), illumination.clone()))]
+    fn reflectance_gradients(
+        image: FloatTensor<Self>,
+        illumination: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Several tensors in one. Tensors are float32.
@@ -405,6 +462,41 @@ pub(crate) trait PackOps: Backend {
         count: usize,
     ) -> FloatTensor<Self>;
 }
+
+/// The opposite of [`PackOps`]. Not differentiable.
+#[cfg(feature = "train")]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube")
+)]
+pub(crate) trait UnpackOps: Backend {
+    /// [`MOST_PACKED`] tensors out of a vector, with these first values and numbers of values.
+    #[allow(unused_variables, reason = "without a backend that has it")]
+    #[fusion(meta = |packed, places| {
+        let [a, b, c, d, e, f, g, h] = places.each_ref().map(|place| {
+            let shape = burn::tensor::Shape::new([place.len()]);
+            burn::backend::fusion::custom::TensorSpec::new(shape, packed.dtype)
+        });
+        (a, b, c, d, e, f, g, h)
+    })]
+    #[expect(clippy::type_complexity, reason = "Burn's macro takes no arrays of tensors")]
+    fn unpack(packed: FloatTensor<Self>, places: Places) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+}
+
+/// Where each tensor is in a vector.
+#[cfg(feature = "train")]
+type Places = [Range<usize>; MOST_PACKED];
 
 /// The most tensors that are packed at a time.
 #[cfg(feature = "train")]
@@ -465,13 +557,21 @@ pub(crate) trait NetworkGradientOps: Backend {
         network: Arc<ConvNetwork>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Self::Saved);
 
-    /// The gradients with respect to the images, if it is wanted, and to the parameters, given the one with respect
-    /// to the result.
+    /// The gradients with respect to the images and to the parameters, given the one with respect to the result. What
+    /// is not wanted may be given all the same.
     fn conv_network_backward(
         saved: Self::Saved,
         gradient: FloatTensor<Self>,
-        wants_image: bool,
-    ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>);
+        wants: Wanted,
+    ) -> [Option<FloatTensor<Self>>; 2];
+}
+
+/// Whether gradients with respect to images and to parameters are wanted. One of them is.
+#[cfg(feature = "train")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) image: bool,
+    pub(crate) parameters: bool,
 }
 
 /// [`NetworkGradientOps`] on GPUs, where tensors are all that an operation gives.
@@ -497,7 +597,18 @@ pub(crate) trait NetworkKernelOps: Backend {
 
     /// The gradient with respect to the parameters, given the one with respect to the result.
     #[fusion(dtype = parameters, shape = parameters)]
-    fn network_backward(
+    fn network_backward_to_parameters(
+        image: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        saved: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        network: Arc<ConvNetwork>,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient with respect to the images.
+    #[fusion(dtype = image, shape = image)]
+    fn network_backward_to_image(
         image: FloatTensor<Self>,
         parameters: FloatTensor<Self>,
         statistics: FloatTensor<Self>,
@@ -508,7 +619,7 @@ pub(crate) trait NetworkKernelOps: Backend {
 
     /// The gradients with respect to the images and to the parameters.
     #[fusion(meta = |image, parameters, _, _, _, _| (image.clone(), parameters.clone()))]
-    fn network_backward_to_image(
+    fn network_backward(
         image: FloatTensor<Self>,
         parameters: FloatTensor<Self>,
         statistics: FloatTensor<Self>,

@@ -159,6 +159,28 @@ pub(super) fn conv_network(
     (network.output.of(image, result), statistics)
 }
 
+/// See [`functions::reflectance`](super::functions::reflectance).
+pub(super) fn reflectance(image: Tensor<4>, illumination: Tensor<4>) -> Tensor<4> {
+    (image / illumination).clamp(0.0, 1.0)
+}
+
+/// See [`functions::loss`](super::functions::loss).
+pub(super) fn loss(
+    input: Tensor<4>,
+    illumination: Tensor<4>,
+    weighting: Weighting,
+) -> (Tensor<1>, Tensor<1>) {
+    let squares = (illumination.clone() - input.clone()).square();
+    let fidelity = squares.mean_dim(3).mean();
+    let smoothness = smoothness(input, illumination, weighting);
+    let terms = Tensor::cat(vec![fidelity.clone(), smoothness.clone()], 0);
+    let loss = match weighting.fidelity {
+        0.0 => smoothness,
+        weight => fidelity * weight + smoothness,
+    };
+    (loss, terms.detach())
+}
+
 /// See [`functions::pack`](super::functions::pack).
 #[cfg(feature = "train")]
 pub(super) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
@@ -230,13 +252,13 @@ const PAIRS: [(usize, isize); 12] = [
     (2, 2),
 ];
 
-/// See [`functions::smoothness`](super::functions::smoothness).
-pub(super) fn smoothness(
+/// The smoothness: the sum over the pairs of pixels.
+fn smoothness(
     input: Tensor<4>,
     illumination: Tensor<4>,
     weighting: Weighting,
 ) -> Tensor<1> {
-    let Weighting { matrix, offset, per_pixel, sigma } = weighting;
+    let Weighting { matrix, offset, per_pixel, sigma, .. } = weighting;
     let color = convert_colors(input, matrix, offset, per_pixel);
     PAIRS
         .iter()

@@ -1,7 +1,10 @@
 //! The kernels against the plain functions, on every backend with kernels that is compiled in.
 
-use super::functions::{conv_network, conv3x3, enhance_pixels, has_kernel, norm_relu, smoothness};
-use super::network::{ConvLayer, ConvNetwork, Output};
+use super::functions::{
+    conv_network, conv3x3, enhance_pixels, has_kernel, loss, norm_relu, pack, reflectance, unpack,
+    update_running,
+};
+use super::network::{ConvLayer, ConvNetwork, Momentum, Output};
 use super::packed::padded;
 use super::{FoldedEstimator, Operation, Rendering, Samples, Weighting, Weights, plain};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -11,7 +14,7 @@ use std::sync::Arc;
 fn devices() -> Vec<Device> {
     let devices =
         crate::device_names().into_iter().filter_map(|name| crate::open_device(name).ok());
-    devices.filter(|device| has_kernel(Operation::Smoothness, device)).collect()
+    devices.filter(|device| has_kernel(Operation::Loss, device)).collect()
 }
 
 /// The devices for one of many cases: those that are slow take part in a few.
@@ -23,7 +26,7 @@ fn devices_for(seed: u64) -> Vec<Device> {
 /// Colors as the loss converts them, nearly.
 fn weighting(sigma: f64, per_pixel: bool) -> Weighting {
     let matrix = [[0.26, -0.15, 0.44], [0.56, -0.29, -0.37], [0.1, 0.44, -0.07]];
-    Weighting { matrix, offset: [0.06, 0.5, 0.5], per_pixel, sigma }
+    Weighting { matrix, offset: [0.06, 0.5, 0.5], per_pixel, sigma, fidelity: 1.5 }
 }
 
 fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -205,7 +208,7 @@ impl Shape {
 }
 
 type Network = fn(Tensor<4>, Tensor<1>, &ConvNetwork) -> (Tensor<4>, Tensor<1>);
-type Smoothness = fn(Tensor<4>, Tensor<4>, Weighting) -> Tensor<1>;
+type Loss = fn(Tensor<4>, Tensor<4>, Weighting) -> (Tensor<1>, Tensor<1>);
 type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>;
 type NormRelu =
     fn(Tensor<4>, Tensor<1>, Tensor<1>, Option<Tensor<4>>, f64) -> (Tensor<4>, [Tensor<1>; 2]);
@@ -318,19 +321,91 @@ proptest! {
     }
 
     #[test]
-    fn smoothness_and_its_gradients(
+    fn loss_and_its_gradients(
         batch in 1..4usize, height in 3..90usize, width in 3..90usize,
         sigma in 0.05..12.0f64, per_pixel in any::<bool>(), seed in 0..1u64 << 40,
     ) {
         let images = [[batch, 3, height, width]; 2];
         let arguments = Arguments { seed, images, vectors: [1; 2] };
         for device in devices_for(seed) {
-            let of = |function: Smoothness| {
+            let of = |function: Loss| {
                 arguments.run(&device, |input, illumination, _, _| {
-                    function(input, illumination, weighting(sigma, per_pixel)).reshape([1; 4])
+                    function(input, illumination, weighting(sigma, per_pixel)).0.reshape([1; 4])
                 })
             };
-            agree(&of(smoothness), &of(plain::smoothness), 2e-4, 1e-6);
+            agree(&of(loss), &of(plain::loss), 2e-4, 1e-6);
+        }
+    }
+
+    #[test]
+    fn reflectance_and_its_gradients(
+        batch in 1..4usize, height in 1..40usize, width in 1..40usize, seed in 0..1u64 << 40,
+    ) {
+        let arguments =
+            Arguments { seed, images: [[batch, 3, height, width]; 2], vectors: [1; 2] };
+        for device in devices_for(seed) {
+            let of = |function: fn(Tensor<4>, Tensor<4>) -> Tensor<4>| {
+                arguments.run(&device, |image, light, _, _| {
+                    // Some are cut off at either end; no divisor is near 0.
+                    function(image, light.abs() + 0.3)
+                })
+            };
+            agree(&of(reflectance)[..3], &of(plain::reflectance)[..3], 1e-5, 0.1);
+        }
+    }
+
+    #[test]
+    fn tensors_are_packed_and_unpacked(
+        counts in prop::collection::vec(1..200usize, 1..40), seed in 0..1u64 << 40,
+    ) {
+        for device in devices_for(seed) {
+            let device = device.autodiff();
+            let tensor = |(n, count): (usize, &usize)| random(seed + n as u64, [*count], &device);
+            let tensors: Vec<_> =
+                counts.iter().enumerate().map(tensor).map(Tensor::require_grad).collect();
+            let packed = pack(tensors.clone());
+            prop_assert_eq!(host(packed.clone()), host(plain::pack(tensors.clone())));
+            let weights = random(seed + 99, packed.dims(), &device);
+            let gradients = (packed.clone() * weights.clone()).sum().backward();
+            let parts = unpack(packed.without_autodiff(), &counts).into_iter();
+            let weights = unpack(weights.without_autodiff(), &counts);
+            for ((tensor, part), weight) in tensors.into_iter().zip(parts).zip(weights) {
+                let gradient = tensor.grad(&gradients).unwrap();
+                prop_assert_eq!(host(tensor), host(part));
+                prop_assert_eq!(host(gradient), host(weight));
+            }
+        }
+    }
+
+    #[test]
+    fn running_statistics_follow_each_layer(shape in shapes(), seed in 0..1u64 << 40) {
+        let network = Arc::new(shape.network(Output::Conv));
+        let modules = network.running();
+        prop_assume!(!modules.is_empty());
+        let momentum = Momentum { weight: 0.1, unbiased: 1.25 };
+        let count = padded(shape.channels) * 2 * modules.len();
+        for device in devices_for(seed) {
+            let old = random(seed, [count], &device);
+            let batch = random(seed + 1, [network.statistics()], &device);
+            let new = host(update_running(old.clone(), batch.clone(), &network, momentum));
+            // As PyTorch does it, layer by layer.
+            let (mut expected, batch) = (host(old), host(batch));
+            let normalized = network.layers.iter().filter_map(|layer| layer.norm);
+            let mut places: Vec<usize> = vec![];
+            for (layer, norm) in normalized.enumerate() {
+                if !places.contains(&norm) {
+                    places.push(norm);
+                }
+                let module = places.iter().position(|place| *place == norm).unwrap();
+                for (part, factor) in [(0, 1.0), (1, 1.25)] {
+                    for channel in 0..shape.channels {
+                        let from = (2 * layer + part) * shape.channels + channel;
+                        let to = (2 * module + part) * padded(shape.channels) + channel;
+                        expected[to] = 0.9 * expected[to] + 0.1 * factor * batch[from];
+                    }
+                }
+            }
+            agree(&[new], &[expected], 1e-6, 0.1);
         }
     }
 
@@ -353,7 +428,7 @@ proptest! {
                     let parameters = parameters(&image.device());
                     let (image, _) = conv_network(&image, network, &parameters).unwrap();
                     let image = conv3x3(image, weight, bias);
-                    smoothness(image.clone(), image, weighting(10.0, false)).reshape([1; 4])
+                    loss(image.clone(), image, weighting(10.0, false)).0.reshape([1; 4])
                 })
             }));
             prop_assert!(results[0] == results[1] && results[0] == results[2]);
@@ -366,7 +441,7 @@ fn the_loss_is_the_same_with_and_without_autodiff() {
     for device in devices() {
         for (seed, [height, width]) in [[3, 3], [33, 17], [70, 130]].into_iter().enumerate() {
             for per_pixel in [false, true] {
-                let loss = |input, light| smoothness(input, light, weighting(0.3, per_pixel));
+                let loss = |input, light| loss(input, light, weighting(0.3, per_pixel)).0;
                 let images = |device: &Device| {
                     [0, 9].map(|n| random(seed as u64 + n, [2, 3, height, width], device))
                 };
@@ -386,7 +461,7 @@ fn the_loss_is_the_same_with_and_without_autodiff() {
 #[test]
 fn kernels_are_asked_for_by_operation() {
     let device = Device::flex();
-    for operation in [Operation::EnhancePlanes, Operation::EnhancePixels, Operation::Smoothness] {
+    for operation in [Operation::EnhancePlanes, Operation::EnhancePixels, Operation::Loss] {
         assert!(
             has_kernel(operation, &device) && has_kernel(operation, &device.clone().autodiff())
         );
@@ -414,7 +489,7 @@ fn gradients_agree_with_finite_differences() {
                 &device,
                 |input, illumination, _, _| {
                     // Spread out, so that a step leads over no kink of an absolute value.
-                    smoothness(input, illumination * 10.0, weighting(0.7, per_pixel))
+                    loss(input, illumination * 10.0, weighting(0.7, per_pixel)).0
                         .reshape([1; 4])
                 },
             );
@@ -450,7 +525,7 @@ fn what_is_not_a_number_is_not_swallowed() {
             assert!(of(norm_relu)[9 * 20..2 * 9 * 20].iter().all(|unreal| *unreal));
 
             for (input, light) in [(&broken, &image), (&image, &broken)] {
-                let value = host(smoothness(input.clone(), light.clone(), weighting(10.0, false)));
+                let value = host(loss(input.clone(), light.clone(), weighting(10.0, false)).0);
                 assert!(!value[0].is_finite(), "{value:?}");
             }
         }

@@ -162,8 +162,7 @@ impl Trainable for IlluminationEstimator {
 fn sum(terms: impl Iterator<Item = LossTerms>) -> Option<LossTerms> {
     terms.reduce(|sum, stage| LossTerms {
         total: sum.total + stage.total,
-        fidelity: sum.fidelity + stage.fidelity,
-        smoothness: sum.smoothness + stage.smoothness,
+        terms: sum.terms + stage.terms,
     })
 }
 
@@ -197,8 +196,8 @@ impl<N: Trainable> TrainStep for Training<N> {
         if together {
             statistics::hand_over(network, &mut gradients);
         }
-        let values = [loss.total, loss.fidelity, loss.smoothness].map(Tensor::detach);
-        let values = Tensor::cat([values.to_vec(), vec![norm]].concat(), 0);
+        let [total, terms] = [loss.total, loss.terms].map(Tensor::without_autodiff);
+        let values = Tensor::cat(vec![total, terms, norm], 0);
         let trains_calibrator = N::trains_calibrator(iteration, &self.loss);
         let known = StepValues { trains_calibrator, ..StepValues::default() };
         TrainOutput { grads: gradients, item: Pending::new(known, values, batch.origin) }

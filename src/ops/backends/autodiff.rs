@@ -1,10 +1,10 @@
 //! The operations on an autodiff backend: forward on the backend below, backward by its gradients.
 
 use crate::ops::network::ConvNetwork;
-use crate::ops::packed::padded;
+use crate::ops::packed::places;
 use crate::ops::{
-    MOST_PACKED, NetworkGradientOps, NetworkOps, PackOps, SmoothnessGradientOps, SmoothnessOps,
-    Weighting,
+    LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkOps, PackOps,
+    ReflectanceGradientOps, ReflectanceOps, UnpackOps, Wanted, Weighting,
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend, Shape, TensorMetadata};
@@ -15,25 +15,41 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_autodiff::{Autodiff, NodeId};
 use std::sync::Arc;
 
-impl<B: SmoothnessOps + SmoothnessGradientOps, C: CheckpointStrategy> SmoothnessOps
-    for Autodiff<B, C>
-{
-    fn smoothness(
+impl<B: LossOps + LossGradientOps, C: CheckpointStrategy> LossOps for Autodiff<B, C> {
+    fn loss(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
         weighting: Weighting,
-    ) -> FloatTensor<Self> {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [input.node(), illumination.node()];
         let (input, illumination) = (Self::inner(input), Self::inner(illumination));
-        match SmoothnessBackward.prepare::<C>(nodes).compute_bound().stateful() {
+        let (loss, terms) = match LossBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let (loss, input, illumination) =
-                    B::smoothness_gradients(input, illumination, weighting);
-                prepared.finish([input, illumination], loss)
+                let (loss, terms, input, illumination) =
+                    B::loss_gradients(input, illumination, weighting);
+                (prepared.finish([input, illumination], loss), terms)
             }
             OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::smoothness(input, illumination, weighting))
+                let (loss, terms) = B::loss(input, illumination, weighting);
+                (prepared.finish(loss), terms)
             }
+        };
+        (loss, Self::from_inner(terms))
+    }
+}
+
+impl<B, C> ReflectanceOps for Autodiff<B, C>
+where
+    B: ReflectanceOps + ReflectanceGradientOps,
+    C: CheckpointStrategy,
+{
+    fn reflectance(image: FloatTensor<Self>, illumination: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [image.node(), illumination.node()];
+        let [image, illumination] = [image, illumination].map(Self::inner);
+        let result = B::reflectance(image.clone(), illumination.clone());
+        match ReflectanceBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish([image, illumination], result),
+            OpsKind::UnTracked(prepared) => prepared.finish(result),
         }
     }
 }
@@ -62,7 +78,7 @@ impl<B: NetworkOps + NetworkGradientOps, C: CheckpointStrategy> NetworkOps for A
     }
 }
 
-impl<B: PackOps, C: CheckpointStrategy> PackOps for Autodiff<B, C> {
+impl<B: PackOps + UnpackOps, C: CheckpointStrategy> PackOps for Autodiff<B, C> {
     fn pack(
         t0: FloatTensor<Self>,
         t1: FloatTensor<Self>,
@@ -88,21 +104,34 @@ impl<B: PackOps, C: CheckpointStrategy> PackOps for Autodiff<B, C> {
 }
 
 #[derive(Debug)]
-struct SmoothnessBackward;
+struct LossBackward;
 
-impl<B: SmoothnessGradientOps> Backward<B, 2> for SmoothnessBackward {
+impl<B: LossGradientOps> Backward<B, 2> for LossBackward {
     /// The gradients of the loss, which the forward pass has computed already.
     type State = [FloatTensor<B>; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let factor = B::float_reshape(gradient, [1, 1, 1, 1].into());
+        let [input, illumination] = ops.state;
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        for (node, own) in nodes.into_iter().zip(ops.state) {
-            if let Some(node) = node {
-                gradients.register::<B>(node, B::float_mul(own, factor.clone()));
-            }
-        }
+        let (input, illumination) = B::scale_both(input, illumination, gradient);
+        register::<B, 2>(nodes, [input, illumination], gradients);
+    }
+}
+
+#[derive(Debug)]
+struct ReflectanceBackward;
+
+impl<B: ReflectanceGradientOps> Backward<B, 2> for ReflectanceBackward {
+    /// Image and illumination.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [image, illumination] = ops.state;
+        let nodes = ops.parents.map(|node| node.map(|node| node.id));
+        let (image, illumination) = B::reflectance_gradients(image, illumination, gradient);
+        register::<B, 2>(nodes, [image, illumination], gradients);
     }
 }
 
@@ -114,12 +143,13 @@ impl<B: NetworkGradientOps> Backward<B, 2> for NetworkBackward {
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let [image_node, parameters_node] = ops.parents.map(|node| node.map(|node| node.id));
-        let (image, parameters) =
-            B::conv_network_backward(ops.state, gradient, image_node.is_some());
-        register::<B, 1>([parameters_node], [parameters], gradients);
-        if let Some(image) = image {
-            register::<B, 1>([image_node], [image], gradients);
+        let nodes = ops.parents.map(|node| node.map(|node| node.id));
+        let wants = Wanted { image: nodes[0].is_some(), parameters: nodes[1].is_some() };
+        let own = B::conv_network_backward(ops.state, gradient, wants);
+        for (node, own) in nodes.into_iter().zip(own) {
+            if let (Some(node), Some(own)) = (node, own) {
+                gradients.register::<B>(node, own);
+            }
         }
     }
 }
@@ -127,7 +157,7 @@ impl<B: NetworkGradientOps> Backward<B, 2> for NetworkBackward {
 #[derive(Debug)]
 struct PackBackward;
 
-impl<B: Backend> Backward<B, MOST_PACKED> for PackBackward {
+impl<B: UnpackOps> Backward<B, MOST_PACKED> for PackBackward {
     /// Of the tensors that are packed, which are not always all.
     type State = Vec<Shape>;
 
@@ -138,15 +168,14 @@ impl<B: Backend> Backward<B, MOST_PACKED> for PackBackward {
         _: &mut Checkpointer,
     ) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let mut place = 0;
-        for (node, shape) in ops.parents.into_iter().zip(ops.state) {
-            let count = shape.num_elements();
+        let places: Vec<_> = places(ops.state.iter().map(Shape::num_elements)).collect();
+        let filled = std::array::from_fn(|n| places[n.min(places.len() - 1)].clone());
+        let (t0, t1, t2, t3, t4, t5, t6, t7) = B::unpack(gradient, filled);
+        let parts = [t0, t1, t2, t3, t4, t5, t6, t7].into_iter();
+        for ((node, part), shape) in ops.parents.into_iter().zip(parts).zip(ops.state) {
             if let Some(node) = node {
-                let values = (place as isize..(place + count) as isize).into();
-                let own = B::float_slice(gradient.clone(), &[values]);
-                gradients.register::<B>(node.id, B::float_reshape(own, shape));
+                gradients.register::<B>(node.id, B::float_reshape(part, shape));
             }
-            place += padded(count);
         }
     }
 }

@@ -114,15 +114,17 @@ impl<B: CpuBackend> PixelOps for B {
 mod training {
     use super::{CpuBackend, Host, tensor};
     use crate::ops::cpu::images::Images;
+    use crate::ops::cpu::loss;
     use crate::ops::cpu::network::{self, Forward, Saved};
-    use crate::ops::cpu::smoothness;
+    use crate::ops::cpu::pixelwise;
     use crate::ops::network::{ConvNetwork, Momentum};
     use crate::ops::packed::padded;
     use crate::ops::{
-        NetworkGradientOps, NetworkOps, PackOps, SmoothnessGradientOps, SmoothnessOps,
-        StatisticsOps, Weighting,
+        LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkOps, PackOps,
+        ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted, Weighting,
     };
     use burn::backend::tensor::FloatTensor;
+    use std::ops::Range;
     use std::sync::Arc;
 
     impl<B: CpuBackend> PackOps for B {
@@ -154,30 +156,95 @@ mod training {
         }
     }
 
-    impl<B: CpuBackend> SmoothnessOps for B {
-        fn smoothness(
+    impl<B: CpuBackend> LossOps for B {
+        fn loss(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
             weighting: Weighting,
-        ) -> FloatTensor<Self> {
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
             let [input, illumination] = [input, illumination].map(Host::<Self, 4>::new);
-            let loss = smoothness::loss(input.images(), illumination.images(), weighting);
-            tensor::<Self, 1>(vec![loss], [1])
+            let loss = loss::loss(input.images(), illumination.images(), weighting);
+            (tensor::<Self, 1>(vec![loss.total], [1]), tensor::<Self, 1>(loss.terms.to_vec(), [2]))
         }
     }
 
-    impl<B: CpuBackend> SmoothnessGradientOps for B {
-        fn smoothness_gradients(
+    impl<B: CpuBackend> LossGradientOps for B {
+        fn loss_gradients(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
             weighting: Weighting,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
             let [input, illumination] = [input, illumination].map(Host::<Self, 4>::new);
             let (loss, gradients) =
-                smoothness::loss_and_gradients(input.images(), illumination.images(), weighting);
+                loss::loss_and_gradients(input.images(), illumination.images(), weighting);
             let [of_input, of_illumination] =
                 gradients.map(|values| tensor::<Self, 4>(values, input.shape));
-            (tensor::<Self, 1>(vec![loss], [1]), of_input, of_illumination)
+            let terms = tensor::<Self, 1>(loss.terms.to_vec(), [2]);
+            (tensor::<Self, 1>(vec![loss.total], [1]), terms, of_input, of_illumination)
+        }
+
+        fn scale_both(
+            first: FloatTensor<Self>,
+            second: FloatTensor<Self>,
+            factor: FloatTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let [factor] = Host::<Self, 1>::new(factor).values()[..] else {
+                panic!("a factor is one number")
+            };
+            let scale = |tensor| {
+                let Host { shape, values } = Host::<Self, 4>::new(tensor);
+                self::tensor::<Self, 4>(pixelwise::scaled(B::slice(&values), factor), shape)
+            };
+            (scale(first), scale(second))
+        }
+    }
+
+    impl<B: CpuBackend> ReflectanceOps for B {
+        fn reflectance(
+            image: FloatTensor<Self>,
+            illumination: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let [image, illumination] = [image, illumination].map(Host::<Self, 4>::new);
+            let values = pixelwise::reflectance(image.values(), illumination.values());
+            tensor::<Self, 4>(values, image.shape)
+        }
+    }
+
+    impl<B: CpuBackend> ReflectanceGradientOps for B {
+        fn reflectance_gradients(
+            image: FloatTensor<Self>,
+            illumination: FloatTensor<Self>,
+            gradient: FloatTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let [image, illumination, gradient] =
+                [image, illumination, gradient].map(Host::<Self, 4>::new);
+            let gradients = pixelwise::reflectance_gradients(
+                image.values(),
+                illumination.values(),
+                gradient.values(),
+            );
+            gradients.map(|values| tensor::<Self, 4>(values, image.shape)).into()
+        }
+    }
+
+    impl<B: CpuBackend> UnpackOps for B {
+        fn unpack(packed: FloatTensor<Self>, places: [Range<usize>; MOST_PACKED]) -> (
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+        ) {
+            let packed = Host::<Self, 1>::new(packed);
+            places
+                .map(|place| {
+                    let shape = [place.len()];
+                    tensor::<Self, 1>(packed.values()[place].to_vec(), shape)
+                })
+                .into()
         }
     }
 
@@ -237,8 +304,8 @@ mod training {
         fn conv_network_backward(
             saved: Self::Saved,
             gradient: FloatTensor<Self>,
-            wants_image: bool,
-        ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>) {
+            wants: Wanted,
+        ) -> [Option<FloatTensor<Self>>; 2] {
             let SavedNetwork { image, parameters, network, saved } = saved;
             let [image, gradient] = [image, gradient].map(Host::<Self, 4>::new);
             let parameters = Host::<Self, 1>::new(parameters);
@@ -248,12 +315,12 @@ mod training {
                 parameters.values(),
                 &saved,
                 gradient.images(),
-                wants_image,
+                wants.image,
             );
-            (
+            [
                 of_image.map(|values| tensor::<Self, 4>(values, image.shape)),
-                tensor::<Self, 1>(of_parameters, parameters.shape),
-            )
+                Some(tensor::<Self, 1>(of_parameters, parameters.shape)),
+            ]
         }
     }
 }

@@ -85,34 +85,79 @@ mod training {
     use crate::ops::cube::{network, training};
     use crate::ops::network::{ConvNetwork, Momentum};
     use crate::ops::{
-        NetworkGradientOps, NetworkKernelOps, NetworkOps, PackOps, SmoothnessGradientOps,
-        SmoothnessOps, StatisticsOps, Weighting,
+        LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkKernelOps, NetworkOps,
+        PackOps, ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted, Weighting,
     };
     use burn::backend::Backend;
     use burn::backend::fusion::{Fusion, FusionBackend};
     use burn::backend::tensor::FloatTensor;
     use burn_cubecl::CubeBackend;
+    use std::ops::Range;
     use std::sync::Arc;
 
-    impl SmoothnessOps for CubeBackend {
-        fn smoothness(
+    impl LossOps for CubeBackend {
+        fn loss(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
             weighting: Weighting,
-        ) -> FloatTensor<Self> {
-            training::smoothness(input, illumination, weighting, false).0
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let ([loss, terms], _) = training::loss(input, illumination, weighting, false);
+            (loss, terms)
         }
     }
 
-    impl SmoothnessGradientOps for CubeBackend {
-        fn smoothness_gradients(
+    impl LossGradientOps for CubeBackend {
+        fn loss_gradients(
             input: FloatTensor<Self>,
             illumination: FloatTensor<Self>,
             weighting: Weighting,
-        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            let (loss, gradients) = training::smoothness(input, illumination, weighting, true);
+        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+            let ([loss, terms], gradients) =
+                training::loss(input, illumination, weighting, true);
             let [input, illumination] = gradients.expect("they were asked for");
-            (loss, input, illumination)
+            (loss, terms, input, illumination)
+        }
+
+        fn scale_both(
+            first: FloatTensor<Self>,
+            second: FloatTensor<Self>,
+            factor: FloatTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            training::scale_both([first, second], factor).into()
+        }
+    }
+
+    impl ReflectanceOps for CubeBackend {
+        fn reflectance(
+            image: FloatTensor<Self>,
+            illumination: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            training::reflectance(image, illumination)
+        }
+    }
+
+    impl ReflectanceGradientOps for CubeBackend {
+        fn reflectance_gradients(
+            image: FloatTensor<Self>,
+            illumination: FloatTensor<Self>,
+            gradient: FloatTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            training::reflectance_gradients(image, illumination, gradient).into()
+        }
+    }
+
+    impl UnpackOps for CubeBackend {
+        fn unpack(packed: FloatTensor<Self>, places: [Range<usize>; MOST_PACKED]) -> (
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+            FloatTensor<Self>,
+        ) {
+            training::unpack(packed, places).into()
         }
     }
 
@@ -152,7 +197,7 @@ mod training {
             network::forward(&network, image, parameters).into()
         }
 
-        fn network_backward(
+        fn network_backward_to_parameters(
             image: FloatTensor<Self>,
             parameters: FloatTensor<Self>,
             statistics: FloatTensor<Self>,
@@ -161,7 +206,10 @@ mod training {
             network: Arc<ConvNetwork>,
         ) -> FloatTensor<Self> {
             let saved = [statistics, saved];
-            network::backward(&network, image, parameters, saved, gradient, false).1
+            let wants = Wanted { image: false, parameters: true };
+            let [_, own] =
+                network::backward(&network, image, parameters, saved, gradient, wants);
+            own.expect("it was asked for")
         }
 
         fn network_backward_to_image(
@@ -171,11 +219,26 @@ mod training {
             saved: FloatTensor<Self>,
             gradient: FloatTensor<Self>,
             network: Arc<ConvNetwork>,
+        ) -> FloatTensor<Self> {
+            let saved = [statistics, saved];
+            let wants = Wanted { image: true, parameters: false };
+            let [own, _] =
+                network::backward(&network, image, parameters, saved, gradient, wants);
+            own.expect("it was asked for")
+        }
+
+        fn network_backward(
+            image: FloatTensor<Self>,
+            parameters: FloatTensor<Self>,
+            statistics: FloatTensor<Self>,
+            saved: FloatTensor<Self>,
+            gradient: FloatTensor<Self>,
+            network: Arc<ConvNetwork>,
         ) -> (FloatTensor<Self>, FloatTensor<Self>) {
             let saved = [statistics, saved];
-            let (image, parameters) =
-                network::backward(&network, image, parameters, saved, gradient, true);
-            (image.expect("it was asked for"), parameters)
+            let wants = Wanted { image: true, parameters: true };
+            let own = network::backward(&network, image, parameters, saved, gradient, wants);
+            own.map(|own| own.expect("it was asked for")).into()
         }
     }
 
@@ -223,19 +286,29 @@ mod training {
                 fn conv_network_backward(
                     saved: Self::Saved,
                     gradient: FloatTensor<Self>,
-                    wants_image: bool,
-                ) -> (Option<FloatTensor<Self>>, FloatTensor<Self>) {
+                    wants: Wanted,
+                ) -> [Option<FloatTensor<Self>>; 2] {
                     let SavedNetwork { image, parameters, statistics, saved, network } = saved;
-                    if !wants_image {
-                        let parameters = Self::network_backward(
-                            image, parameters, statistics, saved, gradient, network,
-                        );
-                        return (None, parameters);
+                    match wants {
+                        Wanted { image: false, .. } => {
+                            let own = Self::network_backward_to_parameters(
+                                image, parameters, statistics, saved, gradient, network,
+                            );
+                            [None, Some(own)]
+                        }
+                        Wanted { parameters: false, .. } => {
+                            let own = Self::network_backward_to_image(
+                                image, parameters, statistics, saved, gradient, network,
+                            );
+                            [Some(own), None]
+                        }
+                        Wanted { image: true, parameters: true } => {
+                            let own = Self::network_backward(
+                                image, parameters, statistics, saved, gradient, network,
+                            );
+                            <[_; 2]>::from(own).map(Some)
+                        }
                     }
-                    let (image, parameters) = Self::network_backward_to_image(
-                        image, parameters, statistics, saved, gradient, network,
-                    );
-                    (Some(image), parameters)
                 }
             }
         };

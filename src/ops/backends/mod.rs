@@ -20,7 +20,9 @@ const CPU: &[Operation] = &[
     Operation::EnhancePixels,
     Operation::SamplePixels,
     #[cfg(feature = "train")]
-    Operation::Smoothness,
+    Operation::Loss,
+    #[cfg(feature = "train")]
+    Operation::Reflectance,
     #[cfg(feature = "train")]
     Operation::Pack,
     #[cfg(feature = "train")]
@@ -34,7 +36,9 @@ const GPU: &[Operation] = &[
     Operation::EnhancePixels,
     Operation::SamplePixels,
     #[cfg(feature = "train")]
-    Operation::Smoothness,
+    Operation::Loss,
+    #[cfg(feature = "train")]
+    Operation::Reflectance,
     #[cfg(feature = "train")]
     Operation::Pack,
     #[cfg(feature = "train")]

@@ -12,12 +12,14 @@ pub(super) mod images;
 #[cfg(feature = "train")]
 pub(super) mod memory;
 #[cfg(feature = "train")]
+pub(super) mod loss;
+#[cfg(feature = "train")]
 pub(super) mod network;
 mod pixels;
 mod rows;
 mod simd;
 #[cfg(feature = "train")]
-pub(super) mod smoothness;
+pub(super) mod pixelwise;
 
 pub(super) use enhance::PackedEstimator;
 

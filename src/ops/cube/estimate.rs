@@ -213,6 +213,13 @@ pub(super) fn relu(value: f32) -> f32 {
     select(value < 0.0, 0.0f32, value)
 }
 
+/// The nearest value from `least` to 1; a NaN stays one.
+#[cfg(feature = "train")]
+#[cube]
+pub(super) fn clamp(value: f32, least: f32) -> f32 {
+    select(value < least, least, select(value > 1.0, 1.0f32, value))
+}
+
 /// The pixel above and left of this unit's strip of a layer; units without one repeat the last.
 #[cube]
 pub(super) fn strip_start(#[comptime] layer: usize, #[comptime] tile: Tile) -> usize {

@@ -11,11 +11,13 @@ mod format;
 mod inference;
 mod limits;
 #[cfg(feature = "train")]
+mod loss;
+#[cfg(feature = "train")]
 pub(super) mod network;
 #[cfg(feature = "train")]
 mod pack;
 #[cfg(feature = "train")]
-mod smoothness;
+mod pixelwise;
 #[cfg(feature = "train")]
 mod sum;
 mod tile;

@@ -1,30 +1,34 @@
 //! The launches of training.
 
-use super::buffers::{empty, like, linear, words};
+use super::buffers::{empty, like, linear, part, words};
 use super::limits::workgroup;
 use super::pack;
-use super::smoothness::{self, Constants};
+use super::loss::{self, Constants};
+use super::pixelwise;
 use crate::ops::packed::padded;
 use crate::ops::{MOST_PACKED, Weighting};
+use burn::backend::Shape;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use std::ops::Range;
 
-/// The loss; with gradients with respect to input and illumination, if they are wanted.
-pub(crate) fn smoothness(
+/// The loss and its terms; with gradients with respect to input and illumination, if they are wanted.
+pub(crate) fn loss(
     input: CubeTensor,
     illumination: CubeTensor,
     weighting: Weighting,
     gradients: bool,
-) -> (CubeTensor, Option<[CubeTensor; 2]>) {
+) -> ([CubeTensor; 2], Option<[CubeTensor; 2]>) {
     let [input, illumination] = [input, illumination].map(into_contiguous);
     let client = input.client.clone();
     let [batch, _, height, width] = input.meta.shape().dims();
-    let [rows, columns] = smoothness::TILE;
+    let [rows, columns] = loss::TILE;
     let count = [width.div_ceil(columns), height.div_ceil(rows), batch];
     let constants = Constants::new(weighting);
-    let loss = empty(&input, [1]);
-    let losses = client.empty(count.iter().product::<usize>() * size_of::<f32>());
+    let (loss, terms) = (empty(&input, [1]), empty(&input, [2]));
+    let losses = client.empty(2 * count.iter().product::<usize>() * size_of::<f32>());
+    let slope = 2.0 * weighting.fidelity / (3 * batch * height * width) as f32;
     // A kernel needs something in the place of what it does not touch.
     let nothing = || empty(&input, [1]);
     let (input_gradient, light_gradient) = match gradients {
@@ -38,10 +42,10 @@ pub(crate) fn smoothness(
     // SAFETY: the kernel keeps to pixels of the images, of which the gradients have as many, and there is a loss
     // for each workgroup.
     unsafe {
-        smoothness::tiles::launch_unchecked(
+        loss::tiles::launch_unchecked(
             &client,
             CubeCount::Static(x, y, z),
-            workgroup(smoothness::WORKERS, smoothness::FLOATS),
+            workgroup(loss::WORKERS, loss::FLOATS),
             words(&input.handle),
             words(&illumination.handle),
             words(&losses),
@@ -51,6 +55,7 @@ pub(crate) fn smoothness(
             height as i32,
             width as i32,
             (-0.5 / (weighting.sigma * weighting.sigma)) as f32,
+            slope,
             constants,
             gradients,
         );
@@ -59,18 +64,90 @@ pub(crate) fn smoothness(
     let target = if converted { input_gradient.handle.clone() } else { nothing().handle };
     // SAFETY: a unit with a triple has it in both gradients; they are checked by the length of the target.
     unsafe {
-        smoothness::finish::launch_unchecked(
+        loss::finish::launch_unchecked(
             &client,
-            linear(1 + triples.div_ceil(smoothness::ADDERS)),
-            workgroup(smoothness::ADDERS, smoothness::ADDERS),
+            linear(1 + triples.div_ceil(loss::ADDERS)),
+            workgroup(loss::ADDERS, loss::ADDERS),
             words(&losses),
-            words(&loss.handle),
+            words(&input.handle),
+            words(&illumination.handle),
             words(&color_gradient.handle),
+            words(&loss.handle),
+            words(&terms.handle),
             words(&target),
+            weighting.fidelity,
+            slope,
             constants,
         );
     }
-    (loss, gradients.then_some([input_gradient, light_gradient]))
+    ([loss, terms], gradients.then_some([input_gradient, light_gradient]))
+}
+
+/// Enough workgroups for operations on each of a tensor's values by itself.
+fn pixelwise(tensor: &CubeTensor) -> CubeCount {
+    linear(tensor.meta.shape().num_elements().div_ceil(pixelwise::WORKERS))
+}
+
+/// Two tensors of one shape, multiplied by a number.
+pub(crate) fn scale_both(tensors: [CubeTensor; 2], factor: CubeTensor) -> [CubeTensor; 2] {
+    let ([first, second], factor) = (tensors.map(into_contiguous), into_contiguous(factor));
+    let scaled = [&first, &second].map(like);
+    // SAFETY: all have as many values, of which a unit that has none does nothing.
+    unsafe {
+        pixelwise::scale_both::launch_unchecked(
+            &first.client,
+            pixelwise(&first),
+            workgroup(pixelwise::WORKERS, 0),
+            words(&first.handle),
+            words(&second.handle),
+            words(&factor.handle),
+            words(&scaled[0].handle),
+            words(&scaled[1].handle),
+        );
+    }
+    scaled
+}
+
+/// See [`ReflectanceOps`](crate::ops::ReflectanceOps).
+pub(crate) fn reflectance(image: CubeTensor, illumination: CubeTensor) -> CubeTensor {
+    let [image, illumination] = [image, illumination].map(into_contiguous);
+    let result = like(&image);
+    // SAFETY: all have as many values, of which a unit that has none does nothing.
+    unsafe {
+        pixelwise::reflectance::launch_unchecked(
+            &image.client,
+            pixelwise(&image),
+            workgroup(pixelwise::WORKERS, 0),
+            words(&image.handle),
+            words(&illumination.handle),
+            words(&result.handle),
+        );
+    }
+    result
+}
+
+/// The gradients with respect to image and illumination.
+pub(crate) fn reflectance_gradients(
+    image: CubeTensor,
+    illumination: CubeTensor,
+    gradient: CubeTensor,
+) -> [CubeTensor; 2] {
+    let [image, illumination, gradient] = [image, illumination, gradient].map(into_contiguous);
+    let gradients = [&image, &illumination].map(like);
+    // SAFETY: all have as many values, of which a unit that has none does nothing.
+    unsafe {
+        pixelwise::reflectance_gradients::launch_unchecked(
+            &image.client,
+            pixelwise(&image),
+            workgroup(pixelwise::WORKERS, 0),
+            words(&image.handle),
+            words(&illumination.handle),
+            words(&gradient.handle),
+            words(&gradients[0].handle),
+            words(&gradients[1].handle),
+        );
+    }
+    gradients
 }
 
 /// The first `count` tensors in one vector. See [`PackOps`](crate::ops::PackOps).
@@ -90,4 +167,17 @@ pub(crate) fn pack(tensors: [CubeTensor; MOST_PACKED], count: usize) -> CubeTens
         );
     }
     target
+}
+
+/// Views of the parts of a vector. See [`UnpackOps`](crate::ops::UnpackOps).
+pub(crate) fn unpack(
+    packed: CubeTensor,
+    places: [Range<usize>; MOST_PACKED],
+) -> [CubeTensor; MOST_PACKED] {
+    let packed = into_contiguous(packed);
+    places.map(|place| {
+        let (client, device) = (packed.client.clone(), packed.device.clone());
+        let handle = part(&packed.handle, &place);
+        CubeTensor::new_contiguous(client, device, Shape::new([place.len()]), handle, packed.dtype)
+    })
 }

@@ -13,6 +13,7 @@ mod weights;
 
 use super::buffers::{empty, like, linear, part, words};
 use super::limits::workgroup;
+use crate::ops::Wanted;
 use crate::ops::network::{ConvNetwork, Momentum, Output};
 use backward::{Added, Backward, Between};
 use burn_cubecl::cubecl::prelude::*;
@@ -164,7 +165,7 @@ pub(crate) fn forward(
     [result, statistics, saved]
 }
 
-/// The gradients with respect to the image, if it is wanted, and to the parameters. The first arguments are those of
+/// The gradients with respect to the image and to the parameters that are wanted. The first arguments are those of
 /// [`forward`] and what it gave; `gradient` is that with respect to the result.
 pub(crate) fn backward(
     network: &ConvNetwork,
@@ -172,8 +173,8 @@ pub(crate) fn backward(
     parameters: CubeTensor,
     [statistics, saved]: [CubeTensor; 2],
     gradient: CubeTensor,
-    wants_image: bool,
-) -> (Option<CubeTensor>, CubeTensor) {
+    wants: Wanted,
+) -> [Option<CubeTensor>; 2] {
     let [image, parameters, gradient] = [image, parameters, gradient].map(into_contiguous);
     let (client, images) = (image.client.clone(), Images::of(&image));
     let tiles = images.tiles();
@@ -182,7 +183,7 @@ pub(crate) fn backward(
     let nothing = || floats(1);
     let of_saved = |place: &Option<_>| place.as_ref().map(|place| part(&saved.handle, place));
     let mut sums = Sums::new(network, &image, &parameters);
-    let image_gradient = wants_image.then(|| empty(&image, image.meta.shape().dims::<4>()));
+    let image_gradient = wants.image.then(|| empty(&image, image.meta.shape().dims::<4>()));
     let last = network.layers.len() - 1;
     let of_result = match Form::of(network.output) {
         None => gradient.handle.clone(),
@@ -204,7 +205,7 @@ pub(crate) fn backward(
                     words(&of_image.unwrap_or_else(nothing)),
                     output::least(network.output),
                     form,
-                    wants_image,
+                    wants.image,
                 );
             }
             of_result
@@ -238,7 +239,7 @@ pub(crate) fn backward(
             },
         };
         let mut of_own_result = own.clone();
-        if before.is_some() || wants_image || undone != Between::Nothing {
+        if before.is_some() || wants.image || undone != Between::Nothing {
             let normalized_before = before.filter(|before| network.layers[*before].norm.is_some());
             let conv =
                 Convolution { inputs: layer.outputs, outputs: layer.inputs, transposed: true };
@@ -282,16 +283,18 @@ pub(crate) fn backward(
                 gradients[before] = Some(target);
             }
         }
-        let source = before.map_or(Some(image.handle.clone()), |before| {
-            of_saved(&places.layers[before].activations)
-        });
-        sums.convolution(index, &source.expect("activations are saved"), &of_own_result);
+        if wants.parameters {
+            let source = before.map_or(Some(image.handle.clone()), |before| {
+                of_saved(&places.layers[before].activations)
+            });
+            sums.convolution(index, &source.expect("activations are saved"), &of_own_result);
+        }
         // It is still to be added where this layer's residual came from.
         if layer.residual.is_some_and(|residual| Some(residual) != before) {
             gradients[index] = Some(own);
         }
     }
-    (image_gradient, sums.finish())
+    [image_gradient, wants.parameters.then(|| sums.finish())]
 }
 
 /// The parts of the sums that are the gradients with respect to the parameters.

@@ -1,5 +1,6 @@
 //! What a network makes of its last convolution's result and of its image, and the gradients of that.
 
+use super::super::estimate::clamp;
 use crate::ops::network::Output;
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -38,9 +39,7 @@ pub(super) fn finish(image: f32, result: f32, least: f32, #[comptime] form: Form
     } else if comptime!(form == Form::MinusSigmoid) {
         image - sigmoid(result)
     } else {
-        // A NaN is neither too small nor too great.
-        let sum = image + sigmoid(result);
-        select(sum < least, least, select(sum > 1.0, 1.0f32, sum))
+        clamp(image + sigmoid(result), least)
     }
 }
 

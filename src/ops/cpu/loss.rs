@@ -1,4 +1,4 @@
-//! The smoothness loss and its gradients, fused: every pixel reads its 24 neighbors once, and no weight
+//! The loss, fidelity and smoothness, and its gradients, fused: every pixel reads its 24 neighbors once, and no weight
 //! is stored. Each pair of pixels is visited from both ends, as the loss counts it anyway, so that every
 //! pixel's gradient is written by one thread only.
 
@@ -14,12 +14,20 @@ const ROWS: usize = 32;
 /// Rows and columns to each side of a pixel.
 const REACH: usize = 2;
 
+/// A loss and its terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loss {
+    pub(crate) total: f32,
+    /// Fidelity and smoothness.
+    pub(crate) terms: [f32; 2],
+}
+
 /// The loss of stage inputs and illuminations, both `[batch, 3, height, width]` with sizes of at least 3.
-pub(crate) fn loss(input: Images, illumination: Images, weighting: Weighting) -> f32 {
+pub(crate) fn loss(input: Images, illumination: Images, weighting: Weighting) -> Loss {
     let [batch, _, height, _] = input.shape;
     let color = convert(input, weighting.per_pixel, weighting.matrix, weighting.offset);
     let bands = (0..batch * height.div_ceil(ROWS)).into_par_iter().map(|_| [const { vec![] }; 2]);
-    sum::<false>(&color, illumination, weighting.sigma, bands)
+    sum::<false>(&color, input, illumination, weighting, bands)
 }
 
 /// The same loss, and its gradients with respect to input and illumination.
@@ -27,10 +35,10 @@ pub(crate) fn loss_and_gradients(
     input: Images,
     illumination: Images,
     weighting: Weighting,
-) -> (f32, [Vec<f32>; 2]) {
+) -> (Loss, [Vec<f32>; 2]) {
     let Images { shape, .. } = input;
     let [_, _, height, width] = shape;
-    let Weighting { matrix, offset, per_pixel, sigma } = weighting;
+    let Weighting { matrix, offset, per_pixel, .. } = weighting;
     let color = convert(input, per_pixel, matrix, offset);
 
     let mut color_gradient = vec![0.0; color.len()];
@@ -40,42 +48,67 @@ pub(crate) fn loss_and_gradients(
         .into_par_iter()
         .zip(bands(&mut gradient, 3, size, ROWS))
         .map(|(color_gradient, gradient)| [color_gradient, gradient]);
-    let loss = sum::<true>(&color, illumination, sigma, targets);
+    let loss = sum::<true>(&color, input, illumination, weighting, targets);
 
     let [a, b, c] = matrix;
     let transposed = std::array::from_fn(|i| [a[i], b[i], c[i]]);
     let color_gradient = Images { values: &color_gradient, shape };
-    (loss, [convert(color_gradient, per_pixel, transposed, [0.0; 3]), gradient])
+    let mut input_gradient = convert(color_gradient, per_pixel, transposed, [0.0; 3]);
+    if weighting.fidelity != 0.0 {
+        let slope = 2.0 * weighting.fidelity / input.values.len() as f32;
+        let chunks = |values| <[f32]>::par_chunks(values, CHUNK);
+        let values = chunks(input.values).zip(chunks(illumination.values));
+        let targets = input_gradient.par_chunks_mut(CHUNK).zip(gradient.par_chunks_mut(CHUNK));
+        targets.zip(values).for_each(|((of_input, of_illumination), (input, illumination))| {
+            let targets = of_input.iter_mut().zip(of_illumination);
+            for ((of_input, of_illumination), (input, illumination)) in
+                targets.zip(input.iter().zip(illumination))
+            {
+                let pull = slope * (illumination - input);
+                *of_input -= pull;
+                *of_illumination += pull;
+            }
+        });
+    }
+    (loss, [input_gradient, gradient])
 }
 
 /// The loss over all bands. `targets` are, for each band, where the gradients with respect to colors and
 /// illumination go; without `GRADIENTS` they are empty.
 fn sum<'a, const GRADIENTS: bool>(
     color: &[f32],
+    input: Images,
     illumination: Images,
-    sigma: f64,
+    weighting: Weighting,
     targets: impl IndexedParallelIterator<Item = [Vec<&'a mut [f32]>; 2]>,
-) -> f32 {
+) -> Loss {
     let [batch, _, height, width] = illumination.shape;
     let plane = height * width;
-    let losses: Vec<f64> = targets
+    let losses: Vec<[f64; 2]> = targets
         .enumerate()
         .map(|(index, [color_gradient, illumination_gradient])| {
             let (image, band) = (index / height.div_ceil(ROWS), index % height.div_ceil(ROWS));
             let image = image * 3 * plane..(image + 1) * 3 * plane;
-            arch().dispatch(SmoothnessBand::<GRADIENTS> {
+            arch().dispatch(LossBand::<GRADIENTS> {
                 size: [height, width],
                 color: &color[image.clone()],
+                input: &input.values[image.clone()],
                 illumination: &illumination.values[image],
                 top: band * ROWS,
                 batch,
-                sigma: sigma as f32,
+                sigma: weighting.sigma as f32,
                 color_gradient,
                 illumination_gradient,
             })
         })
         .collect();
-    losses.iter().sum::<f64>() as f32
+    let [squares, smoothness] = [0, 1].map(|term| losses.iter().map(|loss| loss[term]).sum::<f64>());
+    let fidelity = squares / input.values.len() as f64;
+    let total = match weighting.fidelity {
+        0.0 => smoothness,
+        weight => f64::from(weight) * fidelity + smoothness,
+    };
+    Loss { total: total as f32, terms: [fidelity as f32, smoothness as f32] }
 }
 
 fn convert(images: Images, per_pixel: bool, matrix: [[f32; 3]; 3], offset: [f32; 3]) -> Vec<f32> {
@@ -120,9 +153,10 @@ fn convert_planes(
 }
 
 /// Some rows of an image, from `top` on, and where their gradients go.
-struct SmoothnessBand<'a, const GRADIENTS: bool> {
+struct LossBand<'a, const GRADIENTS: bool> {
     size: [usize; 2],
     color: &'a [f32],
+    input: &'a [f32],
     illumination: &'a [f32],
     top: usize,
     batch: usize,
@@ -131,12 +165,13 @@ struct SmoothnessBand<'a, const GRADIENTS: bool> {
     illumination_gradient: Vec<&'a mut [f32]>,
 }
 
-impl<const GRADIENTS: bool> WithSimd for SmoothnessBand<'_, GRADIENTS> {
-    type Output = f64;
+impl<const GRADIENTS: bool> WithSimd for LossBand<'_, GRADIENTS> {
+    type Output = [f64; 2];
 
-    /// Writes the gradients, if any, and returns the band's part of the loss.
+    /// Writes the smoothness' gradients, if they are wanted, and returns the band's sum of squared differences and its
+    /// part of the smoothness.
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) -> f64 {
+    fn with_simd<S: Simd>(mut self, simd: S) -> [f64; 2] {
         let [height, width] = self.size;
         let pitch = pitch(width, S::F32_LANES);
         // Three channels of color, then three of illumination.
@@ -148,7 +183,7 @@ impl<const GRADIENTS: bool> WithSimd for SmoothnessBand<'_, GRADIENTS> {
         let mut gradients = vec![0.0; if GRADIENTS { 6 * pitch } else { 0 }];
 
         let bottom = (self.top + ROWS).min(height);
-        let mut loss = 0.0;
+        let (mut squares, mut loss) = (0.0, 0.0);
         for next in self.top.saturating_sub(REACH)..bottom + REACH {
             if next < height {
                 let row = rows.row_mut(next);
@@ -162,6 +197,12 @@ impl<const GRADIENTS: bool> WithSimd for SmoothnessBand<'_, GRADIENTS> {
             }
             let Some(y) = next.checked_sub(REACH).filter(|y| *y >= self.top) else { continue };
             loss += f64::from(self.row(simd, y, &rows, &inside, &mut gradients, pitch));
+            for channel in 0..3 {
+                let from = (channel * height + y) * width;
+                let [input, light] =
+                    [self.input, self.illumination].map(|values| &values[from..][..width]);
+                squares += f64::from(squared_distance(simd, input, light));
+            }
             if !GRADIENTS {
                 continue;
             }
@@ -172,12 +213,29 @@ impl<const GRADIENTS: bool> WithSimd for SmoothnessBand<'_, GRADIENTS> {
                 self.illumination_gradient[channel][from..from + width].copy_from_slice(of(3));
             }
         }
-        loss
+        [squares, loss]
     }
 }
 
-impl<const GRADIENTS: bool> SmoothnessBand<'_, GRADIENTS> {
-    /// One row's gradients, if any, and its part of the loss.
+/// The sum of the squared differences of two rows.
+#[inline(always)]
+fn squared_distance<S: Simd>(simd: S, first: &[f32], second: &[f32]) -> f32 {
+    let ((first, first_rest), (second, second_rest)) =
+        (S::as_simd_f32s(first), S::as_simd_f32s(second));
+    let mut sums = simd.splat_f32s(0.0);
+    for (first, second) in first.iter().zip(second) {
+        let difference = simd.sub_f32s(*first, *second);
+        sums = simd.mul_add_e_f32s(difference, difference, sums);
+    }
+    let mut sum = simd.reduce_sum_f32s(sums);
+    for (first, second) in first_rest.iter().zip(second_rest) {
+        sum += (first - second) * (first - second);
+    }
+    sum
+}
+
+impl<const GRADIENTS: bool> LossBand<'_, GRADIENTS> {
+    /// One row's gradients, if they are wanted, and its part of the smoothness.
     #[inline(always)]
     fn row<S: Simd>(
         &self,

@@ -1,4 +1,4 @@
-//! The smoothness loss and its gradients: one launch over the pixels, each of which gathers what its 24
+//! The loss, fidelity and smoothness, and its gradients: one launch over the pixels, each of which gathers what its 24
 //! neighbors contribute, and one that adds up. No sum depends on the order of the workgroups, so the bits are
 //! the same in every run.
 
@@ -52,7 +52,7 @@ impl Constants {
     }
 }
 
-/// The loss of each tile and, if `gradients` are wanted, those with respect to the illumination and the colors;
+/// The sum of the squared differences and the smoothness of each tile, `[tiles, 2]`, and, if `gradients` are wanted, those with respect to the illumination and the colors;
 /// to the inputs instead of the colors if the colors are made per pixel. The exponent is `−1 / 2σ²`.
 #[cube(launch_unchecked)]
 pub(super) fn tiles(
@@ -65,6 +65,7 @@ pub(super) fn tiles(
     height: i32,
     width: i32,
     exponent: f32,
+    slope: f32,
     #[comptime] constants: Constants,
     #[comptime] gradients: bool,
 ) {
@@ -159,20 +160,25 @@ pub(super) fn tiles(
     for k in 0..COLUMNS {
         loss += losses_row.extract(k);
     }
-    if comptime!(gradients) {
+    let mut squares = 0.0f32;
+    #[unroll]
+    for strip_row in 0..ROWS {
         #[unroll]
-        for strip_row in 0..ROWS {
-            #[unroll]
-            for k in 0..COLUMNS {
-                let own_y = y + comptime!(strip_row as i32);
-                let own_x = x + comptime!(k as i32);
-                if own_y < height && own_x < width {
-                    let pixel = first + (own_y * width + own_x) as usize;
-                    #[unroll]
-                    for c in 0..3 {
-                        let to = pixel + c * area;
+        for k in 0..COLUMNS {
+            let own_y = y + comptime!(strip_row as i32);
+            let own_x = x + comptime!(k as i32);
+            if own_y < height && own_x < width {
+                let pixel = first + (own_y * width + own_x) as usize;
+                #[unroll]
+                for c in 0..3 {
+                    let to = pixel + c * area;
+                    let light = own[comptime!((c + 3) * ROWS + strip_row)].extract(k);
+                    let difference = light - input[to];
+                    squares += difference * difference;
+                    if comptime!(gradients) {
+                        let pull = slope * difference;
                         light_gradient[to] =
-                            gradient[comptime!((c + 3) * ROWS + strip_row)].extract(k);
+                            gradient[comptime!((c + 3) * ROWS + strip_row)].extract(k) + pull;
                         if comptime!(constants.per_pixel) {
                             let mut sum = 0.0f32;
                             #[unroll]
@@ -180,7 +186,7 @@ pub(super) fn tiles(
                                 sum += gradient[comptime!(component * ROWS + strip_row)].extract(k)
                                     * comptime!(constants.factor(c, component));
                             }
-                            color_gradient[to] = sum;
+                            color_gradient[to] = sum - pull;
                         } else {
                             color_gradient[to] =
                                 gradient[comptime!(c * ROWS + strip_row)].extract(k);
@@ -191,10 +197,13 @@ pub(super) fn tiles(
         }
     }
     sync_cube();
-    let total = add_up(&mut shared, loss, WORKERS);
+    let smoothness = add_up(&mut shared, loss, WORKERS);
+    sync_cube();
+    let squares = add_up(&mut shared, squares, WORKERS);
     if UNIT_POS == 0 {
         let tile = (CUBE_POS_Z * CUBE_COUNT_Y + CUBE_POS_Y) * CUBE_COUNT_X + CUBE_POS_X;
-        losses[tile as usize] = total;
+        losses[tile as usize * 2] = squares;
+        losses[tile as usize * 2 + 1] = smoothness;
     }
 }
 
@@ -300,20 +309,33 @@ fn pair(
 #[cube(launch_unchecked)]
 pub(super) fn finish(
     losses: &[f32],
-    loss: &mut [f32],
+    input: &[f32],
+    illumination: &[f32],
     color_gradient: &[f32],
+    loss: &mut [f32],
+    terms: &mut [f32],
     input_gradient: &mut [f32],
+    fidelity_weight: f32,
+    slope: f32,
     #[comptime] constants: Constants,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(ADDERS);
     if CUBE_POS == 0 {
-        let mut sum = 0.0f32;
-        for index in range_stepped(UNIT_POS as usize, losses.len(), ADDERS) {
-            sum += losses[index];
+        let mut squares = 0.0f32;
+        let mut smoothness = 0.0f32;
+        for tile in range_stepped(UNIT_POS as usize, losses.len() / 2, ADDERS) {
+            squares += losses[tile * 2];
+            smoothness += losses[tile * 2 + 1];
         }
-        let total = add_up(&mut shared, sum, ADDERS);
+        let squares = add_up(&mut shared, squares, ADDERS);
+        sync_cube();
+        let smoothness = add_up(&mut shared, smoothness, ADDERS);
         if UNIT_POS == 0 {
-            loss[0] = total;
+            let fidelity = squares / f32::cast_from(input.len());
+            let weighted = select(fidelity_weight == 0.0, 0.0f32, fidelity_weight * fidelity);
+            loss[0] = weighted + smoothness;
+            terms[0] = fidelity;
+            terms[1] = smoothness;
         }
     } else {
         let start = ((CUBE_POS - 1) * ADDERS + UNIT_POS as usize) * 3;
@@ -325,7 +347,8 @@ pub(super) fn finish(
                 for c in 1..3 {
                     sum += color_gradient[start + c] * comptime!(constants.factor(k, c));
                 }
-                input_gradient[start + k] = sum;
+                let difference = illumination[start + k] - input[start + k];
+                input_gradient[start + k] = sum - slope * difference;
             }
         }
     }
