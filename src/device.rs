@@ -171,4 +171,3 @@ pub(crate) fn with_autodiff_of<const D: usize>(values: Tensor<D>, old: &Tensor<D
     };
     new.set_require_grad(old.is_require_grad())
 }
-

@@ -89,7 +89,7 @@ fn launches_are_few() {
         let read = |image: Tensor<4>| image.grad(&gradients).unwrap().into_data();
         _ = (read(input), read(light));
     });
-    // Two are the loss; the others multiply the gradients with that of the loss itself, a 1.
+    // Two are the loss, a third multiplies its gradients with that of the loss itself, a 1, which Burn fills in.
     let own = kernels.iter().filter(|name| name.contains("Tiles_") || name.contains("Finish_"));
     assert_eq!(own.count(), 2, "{kernels:#?}");
     assert!(kernels.len() <= 5, "{kernels:#?}");
@@ -106,5 +106,5 @@ fn launches_are_few() {
     (0..3).for_each(|_| step());
     let kernels = count("training step", &mut step);
     // Without this crate's kernels it is more than 2000.
-    assert!(kernels.len() <= 600, "{} {kernels:#?}", kernels.len());
+    assert!(kernels.len() <= 150, "{} {kernels:#?}", kernels.len());
 }

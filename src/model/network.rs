@@ -3,7 +3,7 @@
 
 use super::layers::{BatchNorm, Conv3x3};
 #[cfg(feature = "train")]
-use super::whole::Whole;
+use crate::ops::network::ConvNetwork;
 use crate::ops::network::Output;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
@@ -16,6 +16,13 @@ pub(super) struct Network<'a> {
     pub(super) output: Output,
     #[cfg(feature = "train")]
     pub(super) whole: std::cell::OnceCell<Whole>,
+}
+
+#[cfg(feature = "train")]
+/// The network as the kernels see it, and its parameters in one vector.
+pub(super) struct Whole {
+    pub(super) network: std::sync::Arc<ConvNetwork>,
+    pub(super) parameters: Tensor<1>,
 }
 
 /// A convolution, its normalization, if it has one, and a ReLU.

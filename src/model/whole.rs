@@ -1,7 +1,7 @@
 //! Networks as the kernels for training see them: one operation, whose parameters are one vector.
 
 use super::layers::{BatchNorm, Conv3x3};
-use super::network::{Layer, Network};
+use super::network::{Layer, Network, Whole};
 use crate::device::with_autodiff_of;
 use crate::ops::functions::{conv_network, has_network_kernel, pack, unpack, update_running};
 use crate::ops::network::{ConvLayer, ConvNetwork};
@@ -9,12 +9,6 @@ use crate::ops::packed::padded;
 use burn::tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// A network's layers, and all its parameters.
-pub(super) struct Whole {
-    network: Arc<ConvNetwork>,
-    parameters: Tensor<1>,
-}
 
 impl Network<'_> {
     /// As a whole, where it is trained and the device's backend has a kernel for that.
@@ -30,12 +24,7 @@ impl Network<'_> {
     }
 
     /// Moves the running statistics toward those of a batch of images.
-    fn update_running(
-        &self,
-        network: &Arc<ConvNetwork>,
-        statistics: Tensor<1>,
-        image: &Tensor<4>,
-    ) {
+    fn update_running(&self, network: &Arc<ConvNetwork>, statistics: Tensor<1>, image: &Tensor<4>) {
         let mut modules: Vec<&BatchNorm> = vec![];
         for norm in self.norms() {
             if !modules.iter().any(|known| std::ptr::eq(*known, norm)) {

@@ -14,7 +14,9 @@ use std::sync::Arc;
 #[cfg(feature = "train")]
 use super::network::{ConvNetwork, Momentum};
 #[cfg(feature = "train")]
-use super::{LossOps, MOST_PACKED, NetworkOps, PackOps, ReflectanceOps, StatisticsOps, UnpackOps, packed};
+use super::{
+    LossOps, MOST_PACKED, NetworkOps, PackOps, ReflectanceOps, StatisticsOps, UnpackOps, packed,
+};
 
 /// Whether a device's backend has a kernel for an operation.
 pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {

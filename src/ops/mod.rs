@@ -482,7 +482,10 @@ pub(crate) trait UnpackOps: Backend {
         (a, b, c, d, e, f, g, h)
     })]
     #[expect(clippy::type_complexity, reason = "Burn's macro takes no arrays of tensors")]
-    fn unpack(packed: FloatTensor<Self>, places: Places) -> (
+    fn unpack(
+        packed: FloatTensor<Self>,
+        places: Places,
+    ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,

@@ -11,7 +11,9 @@ pub(crate) fn padded(count: usize) -> usize {
 }
 
 /// Where tensors of so many values are.
-pub(crate) fn places(counts: impl IntoIterator<Item = usize>) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn places(
+    counts: impl IntoIterator<Item = usize>,
+) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     counts.into_iter().map(move |count| {
         let place = start..start + count;

@@ -253,11 +253,7 @@ const PAIRS: [(usize, isize); 12] = [
 ];
 
 /// The smoothness: the sum over the pairs of pixels.
-fn smoothness(
-    input: Tensor<4>,
-    illumination: Tensor<4>,
-    weighting: Weighting,
-) -> Tensor<1> {
+fn smoothness(input: Tensor<4>, illumination: Tensor<4>, weighting: Weighting) -> Tensor<1> {
     let Weighting { matrix, offset, per_pixel, sigma, .. } = weighting;
     let color = convert_colors(input, matrix, offset, per_pixel);
     PAIRS

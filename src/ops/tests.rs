@@ -191,9 +191,10 @@ impl Shape {
     }
 
     fn count(self, network: &ConvNetwork) -> usize {
-        let ends = network.layers.iter().map(|layer| {
-            layer.norm().map_or(layer.biases().end, |[_, shifts]| shifts.end)
-        });
+        let ends = network
+            .layers
+            .iter()
+            .map(|layer| layer.norm().map_or(layer.biases().end, |[_, shifts]| shifts.end));
         ends.max().unwrap()
     }
 
@@ -489,8 +490,7 @@ fn gradients_agree_with_finite_differences() {
                 &device,
                 |input, illumination, _, _| {
                     // Spread out, so that a step leads over no kink of an absolute value.
-                    loss(input, illumination * 10.0, weighting(0.7, per_pixel)).0
-                        .reshape([1; 4])
+                    loss(input, illumination * 10.0, weighting(0.7, per_pixel)).0.reshape([1; 4])
                 },
             );
         }

@@ -265,7 +265,8 @@ fn check_checkpoint(run: &Path, epoch: usize) -> Result<()> {
             let parts = tensor.into_parts().map_err(|error| damaged(error.into()))?;
             let (name, dtype, shape, _, bytes) = parts;
             if is_optimizer && shape.len() != 1 {
-                let reason = "is of an earlier version, where each parameter had a state of its own";
+                let reason =
+                    "is of an earlier version, where each parameter had a state of its own";
                 return Err(damaged(reason.into()));
             }
             let floats = matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16);

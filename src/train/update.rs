@@ -41,7 +41,8 @@ pub(super) fn update<M: Module>(
     }
     let mut gradients = GradientsParams::new();
     gradients.register(id, gradient);
-    let packed = Packed { parameters: Param::initialized(id, Tensor::from_inner(pack(parameters))) };
+    let packed =
+        Packed { parameters: Param::initialized(id, Tensor::from_inner(pack(parameters))) };
     let packed = optimizer.step(learning_rate, packed, gradients);
     let values = unpack(packed.parameters.val().inner(), &counts);
     module.map(&mut Replace(ids.into_iter().zip(values).collect()))

@@ -4,8 +4,8 @@ use super::{
 };
 use crate::error::Result;
 use crate::model::layers::Initializer;
-use crate::model::network::Network;
 use crate::model::limits::{MAX_STAGES, check_count};
+use crate::model::network::Network;
 use crate::model::{IlluminationEstimator, IlluminationEstimatorConfig, Method, reflectance};
 use burn::config::Config;
 use burn::module::Module;

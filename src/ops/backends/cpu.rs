@@ -228,7 +228,10 @@ mod training {
     }
 
     impl<B: CpuBackend> UnpackOps for B {
-        fn unpack(packed: FloatTensor<Self>, places: [Range<usize>; MOST_PACKED]) -> (
+        fn unpack(
+            packed: FloatTensor<Self>,
+            places: [Range<usize>; MOST_PACKED],
+        ) -> (
             FloatTensor<Self>,
             FloatTensor<Self>,
             FloatTensor<Self>,

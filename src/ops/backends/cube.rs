@@ -86,7 +86,8 @@ mod training {
     use crate::ops::network::{ConvNetwork, Momentum};
     use crate::ops::{
         LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkKernelOps, NetworkOps,
-        PackOps, ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted, Weighting,
+        PackOps, ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted,
+        Weighting,
     };
     use burn::backend::Backend;
     use burn::backend::fusion::{Fusion, FusionBackend};
@@ -112,8 +113,7 @@ mod training {
             illumination: FloatTensor<Self>,
             weighting: Weighting,
         ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            let ([loss, terms], gradients) =
-                training::loss(input, illumination, weighting, true);
+            let ([loss, terms], gradients) = training::loss(input, illumination, weighting, true);
             let [input, illumination] = gradients.expect("they were asked for");
             (loss, terms, input, illumination)
         }
@@ -147,7 +147,10 @@ mod training {
     }
 
     impl UnpackOps for CubeBackend {
-        fn unpack(packed: FloatTensor<Self>, places: [Range<usize>; MOST_PACKED]) -> (
+        fn unpack(
+            packed: FloatTensor<Self>,
+            places: [Range<usize>; MOST_PACKED],
+        ) -> (
             FloatTensor<Self>,
             FloatTensor<Self>,
             FloatTensor<Self>,
@@ -207,8 +210,7 @@ mod training {
         ) -> FloatTensor<Self> {
             let saved = [statistics, saved];
             let wants = Wanted { image: false, parameters: true };
-            let [_, own] =
-                network::backward(&network, image, parameters, saved, gradient, wants);
+            let [_, own] = network::backward(&network, image, parameters, saved, gradient, wants);
             own.expect("it was asked for")
         }
 
@@ -222,8 +224,7 @@ mod training {
         ) -> FloatTensor<Self> {
             let saved = [statistics, saved];
             let wants = Wanted { image: true, parameters: false };
-            let [own, _] =
-                network::backward(&network, image, parameters, saved, gradient, wants);
+            let [own, _] = network::backward(&network, image, parameters, saved, gradient, wants);
             own.expect("it was asked for")
         }
 

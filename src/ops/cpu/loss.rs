@@ -102,7 +102,8 @@ fn sum<'a, const GRADIENTS: bool>(
             })
         })
         .collect();
-    let [squares, smoothness] = [0, 1].map(|term| losses.iter().map(|loss| loss[term]).sum::<f64>());
+    let [squares, smoothness] =
+        [0, 1].map(|term| losses.iter().map(|loss| loss[term]).sum::<f64>());
     let fidelity = squares / input.values.len() as f64;
     let total = match weighting.fidelity {
         0.0 => smoothness,

@@ -10,16 +10,16 @@ mod enhance;
 #[cfg(feature = "train")]
 pub(super) mod images;
 #[cfg(feature = "train")]
-pub(super) mod memory;
-#[cfg(feature = "train")]
 pub(super) mod loss;
+#[cfg(feature = "train")]
+pub(super) mod memory;
 #[cfg(feature = "train")]
 pub(super) mod network;
 mod pixels;
-mod rows;
-mod simd;
 #[cfg(feature = "train")]
 pub(super) mod pixelwise;
+mod rows;
+mod simd;
 
 pub(super) use enhance::PackedEstimator;
 

@@ -34,8 +34,7 @@ pub(crate) fn reflectance_gradients(
     gradient: &[f32],
 ) -> [Vec<f32>; 2] {
     let [mut of_image, mut of_illumination] = [vec![0.0; image.len()], vec![0.0; image.len()]];
-    let targets =
-        of_image.par_chunks_mut(CHUNK).zip(of_illumination.par_chunks_mut(CHUNK));
+    let targets = of_image.par_chunks_mut(CHUNK).zip(of_illumination.par_chunks_mut(CHUNK));
     let chunks = |values| <[f32]>::par_chunks(values, CHUNK);
     let values = chunks(image).zip(chunks(illumination)).zip(chunks(gradient));
     targets.zip(values).for_each(|((to_image, to_illumination), ((image, light), gradient))| {

@@ -30,7 +30,7 @@ pub(super) unsafe fn words(handle: &Handle) -> BufferArg {
     unsafe { BufferArg::from_raw_parts(handle.clone(), words) }
 }
 
-/// A view of some floats of a buffer; the first is a multiple of [`VIEW_FLOATS`](super::limits::VIEW_FLOATS).
+/// A view of some floats of a buffer; the first is a multiple of [`ALIGNMENT`](crate::ops::packed::ALIGNMENT).
 pub(super) fn part(handle: &Handle, floats: &Range<usize>) -> Handle {
     let bytes = |floats: usize| (floats * size_of::<f32>()) as u64;
     let after = handle.size_in_used() - bytes(floats.end);

@@ -4,9 +4,9 @@
 //! models that are found from them take their place.
 
 use super::enhance::target_index;
+use super::estimate::Place;
 use super::format::{Format, Pixels, read_pixel, write_pixels};
 use super::limits::{SHARED_FLOATS, UNITS};
-use super::estimate::Place;
 use super::tile::{self, Row};
 use crate::metrics::LUMINANCE;
 use crate::ops::Rendering;

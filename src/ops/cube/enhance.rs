@@ -1,7 +1,7 @@
 //! From dark images to bright ones in one launch, and the sample that the exposure is found from.
 
-use super::format::{Pixels, read_pixel, write_pixels};
 use super::estimate::{Estimate, Place, estimate, strip_start};
+use super::format::{Pixels, read_pixel, write_pixels};
 use super::tile::{COLUMNS, ROWS, Row, Tile};
 use crate::ops::Rendering;
 use burn_cubecl::cubecl::{self, prelude::*};

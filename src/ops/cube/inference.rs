@@ -3,9 +3,9 @@
 use super::buffers::{like, words};
 use super::denoise;
 use super::enhance::{self, Look};
+use super::estimate::{Estimate, Network};
 use super::format::{Format, Pixels};
 use super::limits::{BUFFER_BYTES, MOST_WORKGROUPS, SHARED_FLOATS, UNITS, workgroup};
-use super::estimate::{Estimate, Network};
 use super::tile::{COLUMNS, Tile};
 use crate::error::{Error, Result};
 use crate::ops::pixel::{EnhancePixel, Level};

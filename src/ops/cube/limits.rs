@@ -21,9 +21,6 @@ pub(super) const BUFFER_BYTES: usize = 128 << 20;
 /// The most bytes of a buffer for training, which every GPU of a desktop grants.
 pub(super) const MOST_BYTES: usize = (1 << 31) - (1 << 20);
 
-/// Floats between two places where a view of a buffer may begin: 256 bytes.
-pub(super) const VIEW_FLOATS: usize = 64;
-
 /// A workgroup of so many units in a row, with so many floats (or other words) in its memory.
 ///
 /// # Panics

@@ -2,8 +2,8 @@
 
 use super::buffers::{empty, like, linear, part, words};
 use super::limits::workgroup;
-use super::pack;
 use super::loss::{self, Constants};
+use super::pack;
 use super::pixelwise;
 use crate::ops::packed::padded;
 use crate::ops::{MOST_PACKED, Weighting};

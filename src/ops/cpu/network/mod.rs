@@ -141,7 +141,9 @@ pub(crate) fn update_running(
     for module in network.running() {
         for from in module.statistics {
             let batch = statistics[from..].chunks(module.channels);
-            for ((place, factor), batch) in module.places.into_iter().zip([1.0, unbiased]).zip(batch) {
+            for ((place, factor), batch) in
+                module.places.into_iter().zip([1.0, unbiased]).zip(batch)
+            {
                 for (running, batch) in running[place..].iter_mut().zip(batch) {
                     *running = *running * (1.0 - weight) + batch * factor * weight;
                 }

@@ -1,10 +1,10 @@
 //! The gradient with respect to a layer's input.
 
+use super::super::tile::Row;
 use super::convolution::{
     COEFFICIENTS, COLUMNS, Convolution, PLANE, ROWS, STRIPS, Size, Strip, convolve, load_weights,
     place,
 };
-use super::super::tile::Row;
 use super::moments::{PASSED, Passed, add_lanes, add_strips, add_tiles};
 use super::norm::{Norm, NormPlace};
 use burn_cubecl::cubecl::{self, prelude::*};

@@ -212,7 +212,8 @@ pub(super) fn load_weights(
     let count = planes * plane_weights;
     for at in range_stepped(UNIT_POS as usize, count, comptime!(kernel.units())) {
         let input = first + at / plane_weights;
-        let output = usize::min(strip.first_output + at % plane_weights / 9, comptime!(outputs - 1));
+        let output =
+            usize::min(strip.first_output + at % plane_weights / 9, comptime!(outputs - 1));
         let tap = at % 9;
         let from = if comptime!(kernel.transposed) {
             (input * outputs + output) * 9 + 8 - tap
@@ -272,11 +273,7 @@ pub(super) fn ones(strip: &Strip, size: &Size, #[comptime] y: usize) -> Row {
     let inside = strip.y() + comptime!(y as i32) < size.height;
     #[unroll]
     for x in 0..COLUMNS {
-        let one = select(
-            inside && strip.x() + comptime!(x as i32) < size.width,
-            1.0f32,
-            0.0f32,
-        );
+        let one = select(inside && strip.x() + comptime!(x as i32) < size.width, 1.0f32, 0.0f32);
         ones.insert(x, one);
     }
     ones

@@ -1,10 +1,10 @@
 //! One layer, forward.
 
 use super::super::estimate::relu;
+use super::super::tile::Row;
 use super::convolution::{
     COEFFICIENTS, COLUMNS, Convolution, PLANE, ROWS, Size, Strip, convolve, load_weights, place,
 };
-use super::super::tile::Row;
 use super::moments::{join_lanes, join_tiles, measure};
 use super::norm::{Norm, NormPlace};
 use super::output::{Form, finish};

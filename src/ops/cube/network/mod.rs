@@ -4,6 +4,7 @@
 mod backward;
 mod convolution;
 mod forward;
+mod images;
 mod moments;
 mod norm;
 mod output;
@@ -15,13 +16,15 @@ use super::buffers::{empty, like, linear, part, words};
 use super::limits::workgroup;
 use crate::ops::Wanted;
 use crate::ops::network::{ConvNetwork, Momentum, Output};
+use crate::ops::packed::padded;
 use backward::{Added, Backward, Between};
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use convolution::{Convolution, SizeLaunch, TILE};
+use convolution::Convolution;
 use forward::{Forward, Source};
+use images::Images;
 use moments::{MOMENTS, PASSED};
 use norm::NormPlaceLaunch;
 use output::Form;
@@ -29,53 +32,6 @@ use saved::Saved;
 use weights::{Parts, Plan, WeightGradient};
 
 pub(crate) use saved::{fits, saved_floats};
-
-/// The images that a network is applied to.
-#[derive(Clone, Copy)]
-struct Images {
-    batch: usize,
-    height: usize,
-    width: usize,
-}
-
-impl Images {
-    fn of(image: &CubeTensor) -> Self {
-        let [batch, _, height, width] = image.meta.shape().dims();
-        Self { batch, height, width }
-    }
-
-    fn pixels(self) -> usize {
-        self.batch * self.height * self.width
-    }
-
-    fn launch(self) -> SizeLaunch {
-        SizeLaunch::new(self.batch, self.height as i32, self.width as i32)
-    }
-
-    /// Rectangles of so many rows and columns side by side, and below each other.
-    fn divided(self, [rows, columns]: [usize; 2]) -> [usize; 2] {
-        [self.width.div_ceil(columns), self.height.div_ceil(rows)]
-    }
-
-    /// A convolution's tiles in all images.
-    fn tiles(self) -> usize {
-        let [across, down] = self.divided(TILE);
-        across * down * self.batch
-    }
-
-    /// The workgroups of a convolution.
-    fn workgroups(self, conv: Convolution) -> CubeCount {
-        let [across, down] = self.divided(TILE);
-        let deep = self.batch * conv.parts();
-        CubeCount::Static(across as u32, down as u32, deep as u32)
-    }
-
-    /// The regions of all images for a convolution's weights.
-    fn regions(self) -> usize {
-        let [across, down] = self.divided(weights::REGION);
-        across * down * self.batch
-    }
-}
 
 /// Where a layer's normalization has its numbers, if it has one.
 fn norm_place(network: &ConvNetwork, layer: Option<usize>) -> NormPlaceLaunch {
@@ -122,9 +78,8 @@ pub(crate) fn forward(
             output: is_last.then(|| Form::of(network.output)).flatten(),
         };
         let of_saved = |place: &Option<_>| place.as_ref().map(|place| part(&saved.handle, place));
-        let source = before.map_or(Some(image.handle.clone()), |before| {
-            of_saved(&places.layers[before].result)
-        });
+        let source = before
+            .map_or(Some(image.handle.clone()), |before| of_saved(&places.layers[before].result));
         let residual = residual.and_then(|earlier| of_saved(&places.layers[earlier].activations));
         let activations = before.and_then(|before| of_saved(&places.layers[before].activations));
         let own_result = of_saved(&places.layers[index].result);
@@ -249,10 +204,11 @@ pub(crate) fn backward(
             if undone != Between::Nothing {
                 of_own_result = floats(layer.outputs * images.pixels());
             }
-            let written = if undone == Between::Nothing { nothing() } else { of_own_result.clone() };
+            let written =
+                if undone == Between::Nothing { nothing() } else { of_own_result.clone() };
             let result = of_saved(&places.layers[index].result);
-            let result_before = normalized_before
-                .and_then(|before| of_saved(&places.layers[before].result));
+            let result_before =
+                normalized_before.and_then(|before| of_saved(&places.layers[before].result));
             let something = || parameters.handle.clone();
             // SAFETY: the kernel keeps to the channels and pixels of images and results, to the parameters of a
             // network whose layers fit together, and there are sums for each tile.
@@ -315,11 +271,11 @@ impl<'a> Sums<'a> {
         let images = Images::of(image);
         let mut places = vec![];
         let (mut partial, mut passed) = (0, 0);
-        for (index, layer) in network.layers.iter().enumerate() {
+        for layer in &network.layers {
             places.push([partial, passed]);
-            partial += saved::aligned(weight_gradient(network, index).floats(images.regions()));
+            partial += padded(WeightGradient::of(layer).floats(images.regions()));
             if layer.norm.is_some() {
-                passed += saved::aligned(layer.outputs * images.tiles() * PASSED);
+                passed += padded(layer.outputs * images.tiles() * PASSED);
             }
         }
         let [partial, passed] =
@@ -336,7 +292,7 @@ impl<'a> Sums<'a> {
 
     /// The parts of a layer's convolution, applied to `source`, given the gradient with respect to its result.
     fn convolution(&mut self, layer: usize, source: &Handle, gradient: &Handle) {
-        let kernel = weight_gradient(self.network, layer);
+        let kernel = WeightGradient::of(&self.network.layers[layer]);
         let [across, down] = self.images.divided(weights::REGION);
         let count = [kernel.blocks(), across * down, self.images.batch].map(|count| count as u32);
         // SAFETY: the kernel keeps to the channels and pixels of source and gradient, and there are as many parts as
@@ -358,9 +314,9 @@ impl<'a> Sums<'a> {
 
     /// The sums: the gradient with respect to the parameters.
     fn finish(self) -> CubeTensor {
-        let layers = self.network.layers.iter().zip(&self.places).enumerate();
-        let plan = layers.flat_map(|(index, (layer, [partial, passed]))| {
-            let kernel = weight_gradient(self.network, index);
+        let layers = self.network.layers.iter().zip(&self.places);
+        let plan = layers.flat_map(|(layer, [partial, passed])| {
+            let kernel = WeightGradient::of(layer);
             let weights = (layer.weights(), Parts::Weights { kernel, first: *partial });
             let biases = (layer.biases(), Parts::Biases { kernel, first: *partial });
             // The scales' gradients are the sums of the products, the shifts' those of what passed.
@@ -416,9 +372,4 @@ pub(crate) fn update_running(
         );
     }
     result
-}
-
-fn weight_gradient(network: &ConvNetwork, layer: usize) -> WeightGradient {
-    let layer = &network.layers[layer];
-    WeightGradient { inputs: layer.inputs, outputs: layer.outputs }
 }

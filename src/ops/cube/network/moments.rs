@@ -1,8 +1,8 @@
 //! Sums over all pixels of a channel: each workgroup gives those of its tile, and the next launch joins them, always in
 //! the same order. Strips are joined to tiles by one unit, tiles by several, the lanes, and these by one.
 
-use super::convolution::{Convolution, ROWS, STRIPS, Size, Strip, ones, row_sum, tile_index};
 use super::super::tile::Row;
+use super::convolution::{Convolution, ROWS, STRIPS, Size, Strip, ones, row_sum, tile_index};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// Floats of [`Moments`].
@@ -120,11 +120,7 @@ pub(super) fn join_tiles(
 }
 
 #[cube]
-pub(super) fn join_lanes(
-    shared: &[f32],
-    plane: usize,
-    #[comptime] kernel: Convolution,
-) -> Moments {
+pub(super) fn join_lanes(shared: &[f32], plane: usize, #[comptime] kernel: Convolution) -> Moments {
     let lanes = comptime!(kernel.lanes());
     let mut all = Moments::none();
     for lane in 0..lanes {
@@ -209,11 +205,7 @@ pub(super) fn add_tiles(
 
 /// As [`join_lanes`].
 #[cube]
-pub(super) fn add_lanes(
-    shared: &[f32],
-    plane: usize,
-    #[comptime] kernel: Convolution,
-) -> Passed {
+pub(super) fn add_lanes(shared: &[f32], plane: usize, #[comptime] kernel: Convolution) -> Passed {
     let lanes = comptime!(kernel.lanes());
     let mut all = Passed::none();
     for lane in 0..lanes {

@@ -56,7 +56,12 @@ impl Norm {
     }
 
     pub(super) fn load(values: &[f32], at: usize) -> Norm {
-        Norm { mean: values[at], rate: values[at + 1], scale: values[at + 2], shift: values[at + 3] }
+        Norm {
+            mean: values[at],
+            rate: values[at + 1],
+            scale: values[at + 2],
+            shift: values[at + 3],
+        }
     }
 
     pub(super) fn store(&self, values: &mut [f32], at: usize) {

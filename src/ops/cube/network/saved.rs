@@ -1,9 +1,10 @@
 //! Where in memory a network's forward pass leaves what its backward pass needs.
 
-use super::Images;
-use super::super::limits::{MOST_BYTES, VIEW_FLOATS};
-use super::weight_gradient;
+use super::super::limits::MOST_BYTES;
+use super::images::Images;
+use super::weights::WeightGradient;
 use crate::ops::network::{ConvNetwork, Output};
+use crate::ops::packed::padded;
 use std::ops::Range;
 
 /// A network's results and activations, one after the other.
@@ -27,7 +28,7 @@ impl Saved {
         let mut floats = 0;
         let mut place = |count: usize| {
             let place = floats..floats + count;
-            floats = aligned(place.end);
+            floats = padded(place.end);
             place
         };
         let last = network.layers.len() - 1;
@@ -44,11 +45,6 @@ impl Saved {
     }
 }
 
-/// So many floats or more: up to where the next view of a buffer may begin.
-pub(super) fn aligned(floats: usize) -> usize {
-    floats.next_multiple_of(VIEW_FLOATS)
-}
-
 /// The floats of what [`forward`](super::forward()) saves for images `[batch, inputs, height, width]`.
 pub(crate) fn saved_floats(network: &ConvNetwork, [batch, _, height, width]: [usize; 4]) -> usize {
     Saved::of(network, batch * height * width).floats
@@ -59,7 +55,7 @@ pub(crate) fn saved_floats(network: &ConvNetwork, [batch, _, height, width]: [us
 pub(crate) fn fits(network: &ConvNetwork, [batch, _, height, width]: [usize; 4]) -> bool {
     let images = Images { batch, height, width };
     let saved = Saved::of(network, images.pixels()).floats;
-    let parts = (0..network.layers.len())
-        .map(|layer| aligned(weight_gradient(network, layer).floats(images.regions())));
+    let layers = network.layers.iter();
+    let parts = layers.map(|layer| padded(WeightGradient::of(layer).floats(images.regions())));
     saved.max(parts.sum()) <= MOST_BYTES / size_of::<f32>()
 }

@@ -5,6 +5,7 @@ use super::super::limits::SHARED_FLOATS;
 use super::super::tile::COLUMNS;
 use super::convolution::Size;
 use super::moments::PASSED;
+use crate::ops::network::ConvLayer;
 use burn_cubecl::cubecl::{self, prelude::*};
 use std::ops::Range;
 
@@ -27,11 +28,15 @@ const PARTS: usize = WALKERS / BATCH;
 /// The gradients of a convolution's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WeightGradient {
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
+    inputs: usize,
+    outputs: usize,
 }
 
 impl WeightGradient {
+    pub(super) fn of(layer: &ConvLayer) -> Self {
+        Self { inputs: layer.inputs, outputs: layer.outputs }
+    }
+
     fn input_blocks(self) -> usize {
         self.inputs.div_ceil(BLOCK[1])
     }
@@ -163,10 +168,19 @@ pub(super) fn weight_gradient_parts(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Parts {
     /// From `first` on in the parts of the convolutions' gradients.
-    Weights { kernel: WeightGradient, first: usize },
-    Biases { kernel: WeightGradient, first: usize },
+    Weights {
+        kernel: WeightGradient,
+        first: usize,
+    },
+    Biases {
+        kernel: WeightGradient,
+        first: usize,
+    },
     /// One of each two from `first` on in the sums of what passed the normalizations' ReLUs.
-    Passed { number: usize, first: usize },
+    Passed {
+        number: usize,
+        first: usize,
+    },
 }
 
 /// The parts for each tensor in its place among the parameters. Those that are used several times have several.
@@ -216,7 +230,8 @@ fn add_parts(
         Parts::Weights { kernel, first } => {
             let inputs = comptime!(kernel.inputs);
             let (output, input) = (at / comptime!(inputs * 9), at / 9 % inputs);
-            let pair = output % comptime!(BLOCK[0]) * comptime!(BLOCK[1]) + input % comptime!(BLOCK[1]);
+            let pair =
+                output % comptime!(BLOCK[0]) * comptime!(BLOCK[1]) + input % comptime!(BLOCK[1]);
             let from = first + block(output, input, kernel) * SUMS + pair * 9 + at % 9;
             for part in 0..regions * PARTS {
                 sum += partial[from + part * comptime!(kernel.sums())];
