@@ -16,7 +16,7 @@ use common::shard::Shard;
 use common::{Failed, Result, complain, shown};
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use sci_burn::photo::{PngCompression, SaveOptions, save_photo_with};
+use sci_burn::photo::{ChromaSampling, PngCompression, SaveOptions, save_photo_with};
 use sci_burn::{Enhancer, Exposure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,6 +51,10 @@ struct Options {
     /// The quality of JPEGs, from 1 to 100.
     #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: u8,
+    /// The chroma sampling of JPEGs: 444, 422, 440 or 420. The default is that of the photograph,
+    /// 444 where it is no JPEG.
+    #[arg(long, value_name = "SAMPLING")]
+    chroma: Option<ChromaSampling>,
     /// The compression of PNGs, always lossless: fast, default or best.
     #[arg(long, default_value_t)]
     compression: PngCompression,
@@ -195,8 +199,9 @@ impl Work<'_> {
         if !self.may_write(job) {
             return Ok(false);
         }
-        let save = SaveOptions::new().with_quality(self.options.quality);
-        save_photo_with(&bright, &job.output, &save.with_compression(self.options.compression))?;
+        let &Options { quality, chroma, compression, .. } = self.options;
+        let save = SaveOptions::new().with_quality(quality).with_chroma(chroma);
+        save_photo_with(&bright, &job.output, &save.with_compression(compression))?;
         Ok(true)
     }
 }

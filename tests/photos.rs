@@ -4,8 +4,10 @@
 mod common;
 
 use image::{ColorType, DynamicImage};
+use jpeg_encoder::SamplingFactor;
 use sci_burn::photo::{
-    PngCompression, ReadOptions, SaveOptions, find_photos, open_photo_with, save_photo_with,
+    ChromaSampling, PngCompression, ReadOptions, SaveOptions, find_photos, open_photo_with,
+    save_photo_with,
 };
 use sci_burn::{Enhancer, Error, Photo, image, open_photo, save_photo};
 use std::path::Path;
@@ -209,6 +211,147 @@ fn empty_exif_data_is_left_out() {
     save_photo(&Photo::from(picture(Rgb8)).with_exif(vec![]), &path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     assert!(!bytes.windows(4).any(|bytes| bytes == b"Exif"));
+}
+
+/// A JPEG as another program writes it.
+fn jpeg(picture: &DynamicImage, sampling: SamplingFactor, exif: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    encoder.set_sampling_factor(sampling);
+    encoder.add_exif_metadata(exif).unwrap();
+    let [width, height] = [picture.width(), picture.height()].map(|side| side as u16);
+    let pixels = picture.to_rgb8();
+    encoder.encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
+/// Where a JPEG's frame header stands: marker, length, precision, height, width, number of components,
+/// and for each its name, its factors and its table.
+fn frame_header(jpeg: &[u8]) -> std::ops::Range<usize> {
+    let at = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    at..at + 10 + 3 * usize::from(jpeg[at + 9])
+}
+
+/// The sampling factors of a JPEG's components, across and down.
+fn factors(path: &Path) -> Vec<u8> {
+    let jpeg = std::fs::read(path).unwrap();
+    let components = &jpeg[frame_header(&jpeg)][10..];
+    components.chunks(3).map(|component| component[1]).collect()
+}
+
+use ChromaSampling::{Cs420, Cs422, Cs440, Cs444};
+
+#[test]
+fn a_jpeg_keeps_its_chroma_sampling() {
+    let folder = tempdir().unwrap();
+    let [dark, bright] = ["dark.jpg", "bright.jpg"].map(|name| folder.path().join(name));
+    let enhancer = Enhancer::from_file(common::fixture("weights/cascade.pt"), &common::cpu());
+    let enhancer = enhancer.unwrap();
+    for (sampling, upright, sideways) in [
+        (SamplingFactor::F_1_1, (Cs444, 0x11), (Cs444, 0x11)),
+        (SamplingFactor::F_2_1, (Cs422, 0x21), (Cs440, 0x12)),
+        (SamplingFactor::F_1_2, (Cs440, 0x12), (Cs422, 0x21)),
+        (SamplingFactor::F_2_2, (Cs420, 0x22), (Cs420, 0x22)),
+        // Rarer ones have all of their samples in the nearest of these.
+        (SamplingFactor::F_4_1, (Cs422, 0x21), (Cs440, 0x12)),
+        (SamplingFactor::F_1_4, (Cs440, 0x12), (Cs422, 0x21)),
+        (SamplingFactor::F_4_2, (Cs420, 0x22), (Cs420, 0x22)),
+        (SamplingFactor::F_2_4, (Cs420, 0x22), (Cs420, 0x22)),
+    ] {
+        for (orientation, (chroma, luma)) in [(1, upright), (3, upright), (6, sideways)] {
+            let taken = jpeg(&picture(Rgb8), sampling, &exif(false, orientation));
+            std::fs::write(&dark, taken).unwrap();
+            let read = open_photo(&dark).unwrap();
+            assert_eq!(read.chroma, Some(chroma), "{sampling:?} {orientation}");
+            save_photo(&enhancer.enhance_photo(&read).unwrap(), &bright).unwrap();
+            assert_eq!(factors(&bright), [luma, 0x11, 0x11], "{sampling:?} {orientation}");
+            assert_eq!(open_photo(&bright).unwrap().chroma, Some(chroma));
+        }
+    }
+}
+
+#[test]
+fn the_chroma_sampling_can_be_chosen() {
+    let folder = tempdir().unwrap();
+    let [source, result] = ["source", "result.jpg"].map(|name| folder.path().join(name));
+    let luma = |photo: &Photo, chroma| {
+        let options = SaveOptions::new().with_chroma(chroma);
+        save_photo_with(photo, &result, &options).unwrap();
+        let factors = factors(&result);
+        assert!(factors[1..].iter().all(|&factor| factor == 0x11), "{factors:x?}");
+        factors[0]
+    };
+    let mut photos = Vec::new();
+    for format in ["png", "tiff", "webp", "bmp"] {
+        let path = source.with_extension(format);
+        save_photo(&Photo::from(picture(Rgb8)).with_chroma(Cs420), &path).unwrap();
+        photos.push(open_photo(&path).unwrap());
+        assert_eq!(photos.last().unwrap().chroma, None, "{format}");
+    }
+    photos.push(picture(Rgba16).into());
+    for photo in photos {
+        assert_eq!(luma(&photo, None), 0x11);
+        for (chroma, expected) in [(Cs444, 0x11), (Cs422, 0x21), (Cs440, 0x12), (Cs420, 0x22)] {
+            assert_eq!(luma(&photo, Some(chroma)), expected);
+            let photo = photo.clone().with_chroma(Cs420);
+            assert_eq!(luma(&photo, Some(chroma)), expected, "rather than that of the source");
+        }
+    }
+    for kind in [L8, La16] {
+        let gray = Photo::from(picture(kind)).with_chroma(Cs420);
+        assert_eq!(luma(&gray, Some(Cs422)), 0x11);
+        assert_eq!(open_photo(&result).unwrap().chroma, None);
+    }
+}
+
+/// An encoder that takes one pixel for all would make colors of noise, and move them.
+#[test]
+fn chroma_is_the_mean_of_its_pixels() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("photo.jpg");
+    // Colors of equal luma in turn, across and down.
+    let colors = [[180, 90, 100], [95, 133, 101]].map(image::Rgb);
+    let board = image::RgbImage::from_fn(64, 64, |x, y| colors[(x + y) as usize % 2]);
+    let mean = [0, 1, 2].map(|n| colors[0].0[n].midpoint(colors[1].0[n]));
+    let options = SaveOptions::new().with_chroma(Some(Cs420));
+    save_photo_with(&Photo::from(DynamicImage::from(board)), &path, &options).unwrap();
+    for pixel in open_photo(&path).unwrap().pixels.into_rgb8().pixels() {
+        let apart = (0..3).map(|n| pixel.0[n].abs_diff(mean[n])).max();
+        assert!(apart < Some(6), "{pixel:?} {mean:?}");
+    }
+}
+
+/// Whatever a frame header claims, the sampling alone is no reason to refuse what can be decoded.
+#[test]
+fn damaged_frame_headers_do_no_harm() {
+    let folder = tempdir().unwrap();
+    let [path, result] = ["photo.jpg", "result.jpg"].map(|name| folder.path().join(name));
+    let whole = jpeg(&picture(Rgb8), SamplingFactor::F_2_2, &exif(false, 1));
+    let mut read = 0;
+    for at in frame_header(&whole).skip(2) {
+        for value in [0, 1, 2, 3, 4, 5, 0x10, 0x12, 0x21, 0x22, 0x31, 0x44, 0x7f, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at] = value;
+            std::fs::write(&path, &damaged).unwrap();
+            let decoded = image::load_from_memory(&damaged);
+            match open_photo(&path) {
+                Ok(photo) => {
+                    read += 1;
+                    save_photo(&photo, &result).unwrap();
+                }
+                // The walk to the end of the file refuses a length that leads beyond it.
+                Err(error) => {
+                    assert!(decoded.is_err() || at < 4 + frame_header(&whole).start, "{error}")
+                }
+            }
+        }
+    }
+    assert!(read > 30, "{read}");
+    // The rest of the header is behind the end.
+    for length in frame_header(&whole) {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert!(one_line(&path).ends_with("the JPEG is cut off"));
+    }
 }
 
 /// WebP files of some programs keep the heading that EXIF data has in a JPEG.
@@ -548,6 +691,12 @@ fn options_out_of_range_are_refused_before_anything_is_written() {
     assert_eq!(error, "argument `compression`: is `most`, must be fast, default or best");
     for known in PngCompression::ALL {
         assert_eq!(known.to_string().parse::<PngCompression>().unwrap(), known);
+    }
+    let error = "411".parse::<ChromaSampling>().unwrap_err().to_string();
+    assert_eq!(error, "argument `chroma`: is `411`, must be 444, 422, 440 or 420");
+    for known in ChromaSampling::ALL {
+        assert_eq!(known.to_string().parse::<ChromaSampling>().unwrap(), known);
+        assert_eq!(serde_json::to_value(known).unwrap(), known.name());
     }
 }
 

@@ -204,8 +204,9 @@ impl Enhancer {
     /// As [`enhance`](Self::enhance).
     #[cfg(feature = "photo")]
     pub fn enhance_photo(&self, photo: &Photo) -> Result<Photo> {
-        let Photo { pixels, exif, icc } = photo;
-        Ok(Photo { pixels: self.enhance(pixels)?, exif: exif.clone(), icc: icc.clone() })
+        let Photo { pixels, exif, icc, chroma } = photo;
+        let pixels = self.enhance(pixels)?;
+        Ok(Photo { pixels, exif: exif.clone(), icc: icc.clone(), chroma: *chroma })
     }
 
     fn enhance_buffer<P: EnhancePixel>(

@@ -3,6 +3,7 @@
 //! The decoders allocate by what a file claims, and bound little of it. Each function here walks over
 //! the structure of one format, reads little of the content and keeps none of it.
 
+use super::chroma::ChromaSampling;
 use super::parse::{bytes, invalid};
 use super::webp::{self, Sides, area};
 use std::fs::File;
@@ -24,6 +25,8 @@ pub(super) struct Demand {
     pub(super) icc: Option<Range<u64>>,
     /// The size of the pixels, where the decoder does not read it correctly.
     pub(super) size: Option<[u32; 2]>,
+    /// The chroma sampling of a JPEG, if it has chroma.
+    pub(super) chroma: Option<ChromaSampling>,
 }
 
 pub(super) type Source = BufReader<File>;
@@ -179,6 +182,7 @@ pub(super) fn jpeg(file: &mut Source, _: u64) -> io::Result<Demand> {
         metadata: end + 3 * frame.applications,
         scratch: frame.scratch(),
         end: Some(end),
+        chroma: ChromaSampling::from_factors(&frame.components),
         ..Demand::default()
     })
 }

@@ -1,5 +1,6 @@
 //! Reading, writing and finding photographs, and photographs as tensors.
 
+mod chroma;
 mod demand;
 mod exif;
 mod files;
@@ -9,6 +10,7 @@ mod read;
 mod save;
 mod webp;
 
+pub use chroma::ChromaSampling;
 pub use files::{FoundPhotos, PHOTO_EXTENSIONS, find_photos, find_photos_except, is_photo};
 #[cfg(feature = "train")]
 pub(crate) use pixels::images_to_tensor;

@@ -1,3 +1,4 @@
+use super::chroma::ChromaSampling;
 use super::demand::{self, Demand, Source};
 use super::exif;
 use super::files::EXPECTED;
@@ -18,7 +19,8 @@ use std::path::Path;
 /// A photograph and what its file says of it.
 ///
 /// One that was never in a file is made from its pixels by `From`, and completed by
-/// [`with_exif`](Self::with_exif) and [`with_icc`](Self::with_icc).
+/// [`with_exif`](Self::with_exif), [`with_icc`](Self::with_icc) and
+/// [`with_chroma`](Self::with_chroma).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Photo {
@@ -31,6 +33,9 @@ pub struct Photo {
     pub exif: Option<Vec<u8>>,
     /// The ICC profile: which colors the levels stand for.
     pub icc: Option<Vec<u8>>,
+    /// The chroma sampling of the pixels, upright, if they were in a JPEG that has chroma. As a JPEG,
+    /// they are written with the same.
+    pub chroma: Option<ChromaSampling>,
 }
 
 impl Photo {
@@ -43,11 +48,16 @@ impl Photo {
     pub fn with_icc(self, icc: impl Into<Option<Vec<u8>>>) -> Self {
         Self { icc: icc.into(), ..self }
     }
+
+    /// The same photograph with another chroma sampling, or with none.
+    pub fn with_chroma(self, chroma: impl Into<Option<ChromaSampling>>) -> Self {
+        Self { chroma: chroma.into(), ..self }
+    }
 }
 
 impl From<DynamicImage> for Photo {
     fn from(pixels: DynamicImage) -> Self {
-        Self { pixels, exif: None, icc: None }
+        Self { pixels, exif: None, icc: None, chroma: None }
     }
 }
 
@@ -114,7 +124,8 @@ pub fn open_photo_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<
             .saturating_add(demand.scratch)
             .saturating_add(demand.metadata)
             .saturating_add(2 * kept);
-        let turning = if is_sideways(orientation) { pixels.saturating_mul(2) } else { 0 };
+        let sideways = is_sideways(orientation);
+        let turning = if sideways { pixels.saturating_mul(2) } else { 0 };
         let all = decoding.max(turning.saturating_add(kept));
         if pixels > limit || all > limit.saturating_add(UNCOUNTED) {
             let bytes = if pixels > limit { pixels } else { all };
@@ -128,7 +139,8 @@ pub fn open_photo_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<
         let mut pixels =
             DynamicImage::from_decoder(decoder).map_err(|error| Error::read(path, error))?;
         pixels.apply_orientation(orientation);
-        Ok(Photo { pixels, exif, icc })
+        let turned = |chroma: ChromaSampling| if sideways { chroma.sideways() } else { chroma };
+        Ok(Photo { pixels, exif, icc, chroma: demand.chroma.map(turned) })
     })
 }
 

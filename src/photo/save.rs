@@ -1,3 +1,4 @@
+use super::chroma::ChromaSampling;
 use super::files::{EXPECTED, is_photo};
 use super::read::Photo;
 use crate::contain::contain;
@@ -9,7 +10,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::tiff::TiffEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ColorType, DynamicImage, ImageEncoder, ImageError, ImageFormat, ImageResult};
-use jpeg_encoder::{EncodingError, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, EncodingError, SamplingFactor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -28,6 +29,9 @@ pub struct SaveOptions {
     /// hence the high default.
     #[config(default = 95)]
     pub quality: u8,
+    /// A JPEG's chroma sampling. By default it is [`Photo::chroma`], that of the JPEG which the
+    /// photograph comes from, or 4:4:4.
+    pub chroma: Option<ChromaSampling>,
     /// How hard a PNG is compressed.
     #[config(default = "PngCompression::Default")]
     pub compression: PngCompression,
@@ -172,7 +176,7 @@ fn encode_as(
             let encoder = PngEncoder::new_with_quality(file, level, FilterType::Adaptive);
             encode(photo, format, encoder)
         }
-        ImageFormat::Jpeg => return encode_jpeg(photo, options.quality, file),
+        ImageFormat::Jpeg => return encode_jpeg(photo, options, file),
         ImageFormat::WebP => encode(photo, format, WebPEncoder::new_lossless(file)),
         ImageFormat::Tiff => encode(photo, format, TiffEncoder::new(file)),
         _ => encode(photo, format, BmpEncoder::new(file)),
@@ -188,11 +192,17 @@ fn encode_as(
 }
 
 /// With an encoder that, on x86 with AVX2, is more than twice as fast as that of the `image` crate.
-fn encode_jpeg(photo: &Photo, quality: u8, file: impl Write) -> Result<(), Cause> {
+fn encode_jpeg(photo: &Photo, options: &SaveOptions, file: impl Write) -> Result<(), Cause> {
     let encode = || -> Result<(), EncodingError> {
-        let mut encoder = jpeg_encoder::Encoder::new(file, quality);
-        // Colors keep their resolution.
-        encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
+        let mut encoder = jpeg_encoder::Encoder::new(file, options.quality);
+        encoder.set_sampling_factor(match options.chroma.or(photo.chroma).unwrap_or_default() {
+            ChromaSampling::Cs444 => SamplingFactor::R_4_4_4,
+            ChromaSampling::Cs422 => SamplingFactor::R_4_2_2,
+            ChromaSampling::Cs440 => SamplingFactor::R_4_4_0,
+            ChromaSampling::Cs420 => SamplingFactor::R_4_2_0,
+        });
+        // Its default is one of the pixels, as if there were no others.
+        encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
         let gray = !photo.pixels.color().has_color();
         // What has no room is left out.
         if let Some(exif) = photo.exif.as_ref().filter(|exif| !exif.is_empty()) {
