@@ -134,6 +134,20 @@ mod graphics {
     }
 }
 
+/// New values in the place of a tensor's: with autodiff where it has it, in the same way.
+#[cfg(feature = "train")]
+pub(crate) fn with_autodiff_of<const D: usize>(values: Tensor<D>, old: &Tensor<D>) -> Tensor<D> {
+    if !old.device().is_autodiff() {
+        return values;
+    }
+    let new = Tensor::from_inner(values);
+    let new = match old.gradient_checkpointing_strategy() {
+        Some(strategy) => new.with_gradient_checkpointing_strategy(strategy),
+        None => new,
+    };
+    new.set_require_grad(old.is_require_grad())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,17 +171,4 @@ mod tests {
         assert_eq!(open_device("cpu").unwrap(), Device::flex());
         assert!(device_names().contains(&"cpu"));
     }
-}
-/// New values in the place of a tensor's: with autodiff where it has it, in the same way.
-#[cfg(feature = "train")]
-pub(crate) fn with_autodiff_of<const D: usize>(values: Tensor<D>, old: &Tensor<D>) -> Tensor<D> {
-    if !old.device().is_autodiff() {
-        return values;
-    }
-    let new = Tensor::from_inner(values);
-    let new = match old.gradient_checkpointing_strategy() {
-        Some(strategy) => new.with_gradient_checkpointing_strategy(strategy),
-        None => new,
-    };
-    new.set_require_grad(old.is_require_grad())
 }

@@ -14,9 +14,9 @@ use std::sync::Arc;
 #[cfg(feature = "train")]
 use super::network::{ConvNetwork, Momentum};
 #[cfg(feature = "train")]
-use super::{
-    LossOps, MOST_PACKED, NetworkOps, PackOps, ReflectanceOps, StatisticsOps, UnpackOps, packed,
-};
+use super::packed::{MOST_PACKED, filled, places};
+#[cfg(feature = "train")]
+use super::{LossOps, NetworkOps, PackOps, ReflectanceOps, StatisticsOps, UnpackOps};
 
 /// Whether a device's backend has a kernel for an operation.
 pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
@@ -150,8 +150,7 @@ pub(crate) fn reflectance(image: Tensor<4>, illumination: Tensor<4>) -> Tensor<4
 pub(crate) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     if tensors.iter().all(|tensor| fits(Operation::Pack, tensor)) {
         let parts = tensors.chunks(MOST_PACKED).map(|tensors| {
-            let tensor = |n: usize| tensors[n.min(tensors.len() - 1)].clone().into_dispatch();
-            let [t0, t1, t2, t3, t4, t5, t6, t7] = std::array::from_fn(tensor);
+            let [t0, t1, t2, t3, t4, t5, t6, t7] = filled(tensors).map(Tensor::into_dispatch);
             let count = tensors.len();
             Tensor::from_dispatch(Dispatch::pack(t0, t1, t2, t3, t4, t5, t6, t7, count))
         });
@@ -164,13 +163,12 @@ pub(crate) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
 /// The tensors, of so many values, that [`pack`] has made a vector of. Without autodiff.
 #[cfg(feature = "train")]
 pub(crate) fn unpack(vector: Tensor<1>, counts: &[usize]) -> Vec<Tensor<1>> {
-    let places: Vec<_> = packed::places(counts.iter().copied()).collect();
+    let places: Vec<_> = places(counts.iter().copied()).collect();
     if !fits(Operation::Pack, &vector) {
         return places.into_iter().map(|place| vector.clone().slice(place)).collect();
     }
     let parts = places.chunks(MOST_PACKED).flat_map(|places| {
-        let filled = std::array::from_fn(|n| places[n.min(places.len() - 1)].clone());
-        let parts = Dispatch::unpack(vector.clone().into_dispatch(), filled);
+        let parts = Dispatch::unpack(vector.clone().into_dispatch(), filled(places));
         let (t0, t1, t2, t3, t4, t5, t6, t7) = parts;
         [t0, t1, t2, t3, t4, t5, t6, t7].into_iter().take(places.len())
     });

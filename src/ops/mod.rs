@@ -443,7 +443,7 @@ pub(crate) trait PackOps: Backend {
     /// All values of the first `count` tensors in one vector. Each tensor takes as many as
     /// [`padded`](packed::padded) says.
     #[allow(unused_variables, reason = "without a backend that has it")]
-    #[expect(clippy::too_many_arguments, reason = "Burn's macro takes no vectors of tensors")]
+    #[allow(clippy::too_many_arguments, reason = "Burn's macro takes no vectors of tensors")]
     #[fusion(meta = |t0, t1, t2, t3, t4, t5, t6, t7, count| {
         let tensors = [t0, t1, t2, t3, t4, t5, t6, t7].into_iter().take(*count);
         let values = tensors.map(|tensor| packed::padded(tensor.shape.num_elements())).sum();
@@ -471,8 +471,9 @@ pub(crate) trait PackOps: Backend {
     Cube: cfg(feature = "cube"),
     Fusion: cfg(feature = "cube")
 )]
+#[allow(clippy::type_complexity, reason = "Burn's macro takes no arrays of tensors")]
 pub(crate) trait UnpackOps: Backend {
-    /// [`MOST_PACKED`] tensors out of a vector, with these first values and numbers of values.
+    /// [`MOST_PACKED`](packed::MOST_PACKED) tensors out of a vector, with these first values and numbers of values.
     #[allow(unused_variables, reason = "without a backend that has it")]
     #[fusion(meta = |packed, places| {
         let [a, b, c, d, e, f, g, h] = places.each_ref().map(|place| {
@@ -481,7 +482,6 @@ pub(crate) trait UnpackOps: Backend {
         });
         (a, b, c, d, e, f, g, h)
     })]
-    #[expect(clippy::type_complexity, reason = "Burn's macro takes no arrays of tensors")]
     fn unpack(
         packed: FloatTensor<Self>,
         places: Places,
@@ -499,11 +499,7 @@ pub(crate) trait UnpackOps: Backend {
 
 /// Where each tensor is in a vector.
 #[cfg(feature = "train")]
-type Places = [Range<usize>; MOST_PACKED];
-
-/// The most tensors that are packed at a time.
-#[cfg(feature = "train")]
-pub(crate) const MOST_PACKED: usize = 8;
+type Places = [Range<usize>; packed::MOST_PACKED];
 
 /// The running statistics of networks. Tensors are float32. Not differentiable.
 #[cfg(feature = "train")]

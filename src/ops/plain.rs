@@ -187,7 +187,8 @@ pub(super) fn pack(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     let padded = tensors.into_iter().flat_map(|tensor| {
         let [count] = tensor.dims();
         let missing = super::packed::padded(count) - count;
-        let zeros = (missing > 0).then(|| Tensor::zeros([missing], &tensor.device()));
+        let zeros =
+            (missing > 0).then(|| Tensor::zeros([missing], (&tensor.device(), tensor.dtype())));
         std::iter::once(tensor).chain(zeros)
     });
     Tensor::cat(padded.collect(), 0)

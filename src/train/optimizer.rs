@@ -6,9 +6,10 @@ use burn::optim::{AdamConfig, ModuleOptimizer};
 /// Configuration of the optimizer: Adam, with the global norm of the gradient clipped. The defaults
 /// are the published ones of SCI.
 ///
-/// SCI++ has two such optimizers, one for the estimator and one for calibrator and increment. Since Adam
-/// keeps its means and its number of steps for each parameter, and a parameter without a gradient is left
-/// alone, they are one optimizer here.
+/// SCI++ has two such optimizers, one for the estimator and one for calibrator and increment. They are one here, which
+/// keeps its means and its number of steps for each set of parameters that get their gradients together, and leaves
+/// parameters without a gradient alone. In a training loop of your own, freezing some parameters makes another set, which
+/// starts anew.
 #[derive(Config, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerConfig {

@@ -14,7 +14,9 @@ use std::collections::HashMap;
 /// # Panics
 /// If there are none.
 pub(super) fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Tensor<1> {
-    norm(pack(Gathered::new(module, gradients).gradients))
+    let gradients = Gathered::new(module, gradients).gradients;
+    assert!(!gradients.is_empty(), "a loss that reaches no parameter has no gradient");
+    norm(pack(gradients))
 }
 
 /// Makes a step. Gradients are multiplied by `share`, and then by one factor that brings their common norm down to
@@ -28,8 +30,10 @@ pub(super) fn update<M: Module>(
     max_norm: Option<f64>,
 ) -> M {
     let Gathered { ids, counts, parameters, gradients } = Gathered::new(&module, &gradients);
-    // The parameters that are trained together are always the same, so the first one stands for them.
-    let Some(id) = ids.first().copied() else { return module };
+    if ids.is_empty() {
+        return module;
+    }
+    let id = together(&ids);
     let mut gradient = pack(gradients);
     if let Some(max_norm) = max_norm {
         // Computed on the device, so that nothing waits for it. The 1e-6 is PyTorch's.
@@ -46,6 +50,13 @@ pub(super) fn update<M: Module>(
     let packed = optimizer.step(learning_rate, packed, gradients);
     let values = unpack(packed.parameters.val().inner(), &counts);
     module.map(&mut Replace(ids.into_iter().zip(values).collect()))
+}
+
+/// What the optimizer knows parameters by that are trained together. With others they have another state.
+fn together(ids: &[ParamId]) -> ParamId {
+    // FNV-1a, whose values a checkpoint keeps.
+    let mix = |hash: u64, id: &ParamId| (hash ^ id.val()).wrapping_mul(0x0100_0000_01b3);
+    ParamId::from(ids.iter().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
 fn norm(vector: Tensor<1>) -> Tensor<1> {

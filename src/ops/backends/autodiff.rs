@@ -1,10 +1,10 @@
 //! The operations on an autodiff backend: forward on the backend below, backward by its gradients.
 
 use crate::ops::network::ConvNetwork;
-use crate::ops::packed::places;
+use crate::ops::packed::{MOST_PACKED, filled, places};
 use crate::ops::{
-    LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkOps, PackOps,
-    ReflectanceGradientOps, ReflectanceOps, UnpackOps, Wanted, Weighting,
+    LossGradientOps, LossOps, NetworkGradientOps, NetworkOps, PackOps, ReflectanceGradientOps,
+    ReflectanceOps, UnpackOps, Wanted, Weighting,
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend, Shape, TensorMetadata};
@@ -91,7 +91,11 @@ impl<B: PackOps + UnpackOps, C: CheckpointStrategy> PackOps for Autodiff<B, C> {
         count: usize,
     ) -> FloatTensor<Self> {
         let tensors = [t0, t1, t2, t3, t4, t5, t6, t7];
-        let nodes = tensors.each_ref().map(|tensor| tensor.node());
+        let nodes = std::array::from_fn(|index| match index < count {
+            true => tensors[index].node(),
+            // A node of its own: it would be a parent twice, which never gets its second gradient.
+            false => Self::from_inner(Self::inner(tensors[index].clone())).node(),
+        });
         let tensors = tensors.map(Self::inner);
         let shapes = tensors.iter().take(count).map(TensorMetadata::shape).collect();
         let [t0, t1, t2, t3, t4, t5, t6, t7] = tensors;
@@ -169,8 +173,7 @@ impl<B: UnpackOps> Backward<B, MOST_PACKED> for PackBackward {
     ) {
         let gradient = gradients.consume::<B>(&ops.node);
         let places: Vec<_> = places(ops.state.iter().map(Shape::num_elements)).collect();
-        let filled = std::array::from_fn(|n| places[n.min(places.len() - 1)].clone());
-        let (t0, t1, t2, t3, t4, t5, t6, t7) = B::unpack(gradient, filled);
+        let (t0, t1, t2, t3, t4, t5, t6, t7) = B::unpack(gradient, filled(&places));
         let parts = [t0, t1, t2, t3, t4, t5, t6, t7].into_iter();
         for ((node, part), shape) in ops.parents.into_iter().zip(parts).zip(ops.state) {
             if let Some(node) = node {

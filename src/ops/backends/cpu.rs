@@ -118,10 +118,10 @@ mod training {
     use crate::ops::cpu::network::{self, Forward, Saved};
     use crate::ops::cpu::pixelwise;
     use crate::ops::network::{ConvNetwork, Momentum};
-    use crate::ops::packed::padded;
+    use crate::ops::packed::{MOST_PACKED, padded};
     use crate::ops::{
-        LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkOps, PackOps,
-        ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted, Weighting,
+        LossGradientOps, LossOps, NetworkGradientOps, NetworkOps, PackOps, ReflectanceGradientOps,
+        ReflectanceOps, StatisticsOps, UnpackOps, Wanted, Weighting,
     };
     use burn::backend::tensor::FloatTensor;
     use std::ops::Range;

@@ -84,10 +84,10 @@ impl<B: FusionBackend + PixelOps> PixelOps for Fusion<B> {
 mod training {
     use crate::ops::cube::{network, training};
     use crate::ops::network::{ConvNetwork, Momentum};
+    use crate::ops::packed::MOST_PACKED;
     use crate::ops::{
-        LossGradientOps, LossOps, MOST_PACKED, NetworkGradientOps, NetworkKernelOps, NetworkOps,
-        PackOps, ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted,
-        Weighting,
+        LossGradientOps, LossOps, NetworkGradientOps, NetworkKernelOps, NetworkOps, PackOps,
+        ReflectanceGradientOps, ReflectanceOps, StatisticsOps, UnpackOps, Wanted, Weighting,
     };
     use burn::backend::Backend;
     use burn::backend::fusion::{Fusion, FusionBackend};

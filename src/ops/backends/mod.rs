@@ -71,14 +71,18 @@ pub(super) fn operations(device: &Device) -> &'static [Operation] {
     }
 }
 
-/// Whether the kernels of a device's backend can take a tensor of this shape: on GPUs places are numbers of 32 bits, and
-/// a batch is counted in workgroups.
+/// Whether the kernels of a device's backend can take a tensor of this shape: on GPUs places are numbers of 32 bits,
+/// and images of a batch and rows of tiles are counted in workgroups.
 #[allow(unused_variables, reason = "without a backend that has limits")]
 pub(super) fn takes_shape(device: &Device, shape: &[usize]) -> bool {
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(_) => {
-            shape.iter().product::<usize>() <= i32::MAX as usize && shape[0] <= 16_384
+            let counted = match *shape {
+                [batch, _, height, _] => batch <= 16_384 && height <= 1 << 19,
+                _ => true,
+            };
+            counted && shape.iter().product::<usize>() <= i32::MAX as usize
         }
         _ => true,
     }

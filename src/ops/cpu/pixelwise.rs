@@ -42,10 +42,10 @@ pub(crate) fn reflectance_gradients(
         let values = image.iter().zip(light).zip(gradient);
         for ((to_image, to_illumination), ((image, light), gradient)) in targets.zip(values) {
             let quotient = image / light;
-            let cut_off = quotient < 0.0 || quotient > 1.0;
-            let passed = if cut_off { 0.0 } else { gradient / light };
-            *to_image = passed;
-            *to_illumination = if cut_off { 0.0 } else { -passed * quotient };
+            if quotient.is_nan() || (0.0..=1.0).contains(&quotient) {
+                *to_image = gradient / light;
+                *to_illumination = -*to_image * quotient;
+            }
         }
     });
     [of_image, of_illumination]

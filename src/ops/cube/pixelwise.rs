@@ -43,9 +43,14 @@ pub(super) fn reflectance_gradients(
     let at = CUBE_POS * WORKERS + UNIT_POS as usize;
     if at < of_image.len() {
         let quotient = image[at] / illumination[at];
-        let cut_off = quotient < 0.0 || quotient > 1.0;
-        let passed = select(cut_off, 0.0f32, gradient[at] / illumination[at]);
-        of_image[at] = passed;
-        of_illumination[at] = select(cut_off, 0.0f32, -passed * quotient);
+        let passed = gradient[at] / illumination[at];
+        of_image[at] = unless_cut_off(quotient, passed);
+        of_illumination[at] = unless_cut_off(quotient, -passed * quotient);
     }
+}
+
+/// A gradient, or 0 where the value is cut off.
+#[cube]
+fn unless_cut_off(value: f32, gradient: f32) -> f32 {
+    select(value < 0.0, 0.0f32, select(value > 1.0, 0.0f32, gradient))
 }

@@ -32,6 +32,9 @@ pub(super) enum Added {
 pub(super) struct Backward {
     /// The transposed convolution.
     pub(super) conv: Convolution,
+    /// Whether the gradient with respect to the input is wanted, and not only that with respect to the convolution's
+    /// result.
+    pub(super) wanted: bool,
     /// What follows the layer's convolution.
     pub(super) undone: Between,
     pub(super) added: Added,
@@ -113,13 +116,15 @@ pub(super) fn input_gradient(
             }
             shared[at] = select(place.inside, value, 0.0f32);
         }
-        load_weights(parameters, &mut shared, &strip, weights, first, planes, conv);
-        sync_cube();
-        convolve(&shared, &strip, planes, &mut sums, conv);
+        if comptime!(kernel.wanted) {
+            load_weights(parameters, &mut shared, &strip, weights, first, planes, conv);
+            sync_cube();
+            convolve(&shared, &strip, planes, &mut sums, conv);
+        }
     }
     sync_cube();
     #[unroll]
-    for o in 0..group {
+    for o in 0..comptime!(if kernel.wanted { group } else { 0 }) {
         let output = usize::min(strip.output() + o, comptime!(outputs - 1));
         let own = strip.output() + o < outputs;
         let mut sum = 0.0f32;

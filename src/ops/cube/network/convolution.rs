@@ -22,6 +22,8 @@ pub(super) const STRIPS: usize = TILE[0] / ROWS * (TILE[1] / COLUMNS);
 const OUTER: [usize; 2] = [TILE[0] + 2, TILE[1] + 2];
 /// Floats of an input plane in a workgroup's memory.
 pub(super) const PLANE: usize = OUTER[0] * OUTER[1];
+/// Floats of a [`Moments`](super::moments::Moments).
+pub(super) const MOMENTS: usize = 3;
 /// Numbers by which the values of an input plane are changed where they are loaded.
 pub(super) const COEFFICIENTS: usize = 6;
 
@@ -88,9 +90,11 @@ impl Convolution {
         self.weights_at() + self.planes() * self.plane_weights()
     }
 
-    /// Floats in a workgroup's memory.
+    /// Floats in a workgroup's memory: input planes with what belongs to them, or later [`MOMENTS`] of each output of
+    /// each strip.
     pub(super) fn floats(self) -> usize {
-        self.coefficients_at() + self.planes() * COEFFICIENTS
+        let planes = self.coefficients_at() + self.planes() * COEFFICIENTS;
+        planes.max(self.workgroup_outputs() * STRIPS * MOMENTS)
     }
 }
 
@@ -165,7 +169,7 @@ impl Strip {
     }
 }
 
-/// Workgroups side by side, tiles of the whole batch, and this workgroup's tile among them.
+/// This workgroup's tile among those of the whole batch.
 #[cube]
 pub(super) fn tile_index(strip: &Strip) -> usize {
     (strip.n * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * CUBE_COUNT_X as usize
@@ -266,7 +270,7 @@ pub(super) fn convolve(
     }
 }
 
-/// How many pixels of a row of the strip are in the image, 0 to 4, and ones for them.
+/// Ones for the pixels of a row of the strip that are in the image, zeros for the others.
 #[cube]
 pub(super) fn ones(strip: &Strip, size: &Size, #[comptime] y: usize) -> Row {
     let mut ones = Row::new(0.0f32);

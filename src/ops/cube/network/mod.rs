@@ -22,10 +22,10 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use convolution::Convolution;
+use convolution::{Convolution, MOMENTS};
 use forward::{Forward, Source};
 use images::Images;
-use moments::{MOMENTS, PASSED};
+use moments::PASSED;
 use norm::NormPlaceLaunch;
 use output::Form;
 use saved::Saved;
@@ -137,7 +137,7 @@ pub(crate) fn backward(
     let floats = |count: usize| client.empty(count * size_of::<f32>());
     let nothing = || floats(1);
     let of_saved = |place: &Option<_>| place.as_ref().map(|place| part(&saved.handle, place));
-    let mut sums = Sums::new(network, &image, &parameters);
+    let sums = Sums::new(network, &image, &parameters, wants);
     let image_gradient = wants.image.then(|| empty(&image, image.meta.shape().dims::<4>()));
     let last = network.layers.len() - 1;
     let of_result = match Form::of(network.output) {
@@ -199,8 +199,10 @@ pub(crate) fn backward(
             let conv =
                 Convolution { inputs: layer.outputs, outputs: layer.inputs, transposed: true };
             let normalized = normalized_before.is_some();
-            let kernel = Backward { conv, undone, added, normalized_before: normalized };
-            let target = target.unwrap_or_else(|| floats(layer.inputs * images.pixels()));
+            let wanted = before.is_some() || wants.image;
+            let kernel = Backward { conv, wanted, undone, added, normalized_before: normalized };
+            let room = if wanted { layer.inputs * images.pixels() } else { 1 };
+            let target = target.unwrap_or_else(|| floats(room));
             if undone != Between::Nothing {
                 of_own_result = floats(layer.outputs * images.pixels());
             }
@@ -260,38 +262,44 @@ struct Sums<'a> {
     images: Images,
     /// Of the convolutions' parameters, one layer's after the other's.
     partial: Handle,
-    /// Of what passed the normalizations' ReLUs.
+    /// Of what passed the normalizations' ReLUs, one channel's after the other's.
     passed: Handle,
-    /// Where each layer's parts begin in both.
-    places: Vec<[usize; 2]>,
+    /// For each layer the sums, and the channels that are normalized, of those before it.
+    before: Vec<[usize; 2]>,
 }
 
 impl<'a> Sums<'a> {
-    fn new(network: &'a ConvNetwork, image: &CubeTensor, parameters: &'a CubeTensor) -> Self {
+    fn new(
+        network: &'a ConvNetwork,
+        image: &CubeTensor,
+        parameters: &'a CubeTensor,
+        wants: Wanted,
+    ) -> Self {
         let images = Images::of(image);
-        let mut places = vec![];
-        let (mut partial, mut passed) = (0, 0);
+        let mut before = vec![];
+        let (mut sums, mut channels) = (0, 0);
         for layer in &network.layers {
-            places.push([partial, passed]);
-            partial += padded(WeightGradient::of(layer).floats(images.regions()));
-            if layer.norm.is_some() {
-                passed += padded(layer.outputs * images.tiles() * PASSED);
-            }
+            before.push([sums, channels]);
+            sums += WeightGradient::of(layer).sums();
+            channels += if layer.norm.is_some() { layer.outputs } else { 0 };
         }
+        let partial = if wants.parameters { weights::floats(sums, images.regions()) } else { 1 };
+        let passed = channels * padded(images.tiles()) * PASSED;
         let [partial, passed] =
             [partial, passed.max(1)].map(|floats| image.client.empty(floats * size_of::<f32>()));
-        Self { network, parameters, images, partial, passed, places }
+        Self { network, parameters, images, partial, passed, before }
     }
 
     /// Those of a layer's normalization, if it has one.
     fn passed(&self, layer: usize) -> Option<Handle> {
-        let (place, layer) = (self.places[layer][1], &self.network.layers[layer]);
-        let count = layer.outputs * self.images.tiles() * PASSED;
-        layer.norm.map(|_| part(&self.passed, &(place..place + count)))
+        let (before, layer) = (self.before[layer][1], &self.network.layers[layer]);
+        let channel = padded(self.images.tiles()) * PASSED;
+        let place = before * channel..(before + layer.outputs) * channel;
+        layer.norm.map(|_| part(&self.passed, &place))
     }
 
     /// The parts of a layer's convolution, applied to `source`, given the gradient with respect to its result.
-    fn convolution(&mut self, layer: usize, source: &Handle, gradient: &Handle) {
+    fn convolution(&self, layer: usize, source: &Handle, gradient: &Handle) {
         let kernel = WeightGradient::of(&self.network.layers[layer]);
         let [across, down] = self.images.divided(weights::REGION);
         let count = [kernel.blocks(), across * down, self.images.batch].map(|count| count as u32);
@@ -306,7 +314,7 @@ impl<'a> Sums<'a> {
                 words(gradient),
                 words(&self.partial),
                 self.images.launch(),
-                self.places[layer][0],
+                weights::floats(self.before[layer][0], self.images.regions()),
                 kernel,
             );
         }
@@ -314,14 +322,14 @@ impl<'a> Sums<'a> {
 
     /// The sums: the gradient with respect to the parameters.
     fn finish(self) -> CubeTensor {
-        let layers = self.network.layers.iter().zip(&self.places);
-        let plan = layers.flat_map(|(layer, [partial, passed])| {
+        let layers = self.network.layers.iter().zip(&self.before);
+        let plan = layers.flat_map(|(layer, &[sums, channels])| {
             let kernel = WeightGradient::of(layer);
-            let weights = (layer.weights(), Parts::Weights { kernel, first: *partial });
-            let biases = (layer.biases(), Parts::Biases { kernel, first: *partial });
+            let weights = (layer.weights(), Parts::Weights { kernel, before: sums });
+            let biases = (layer.biases(), Parts::Biases { kernel, before: sums });
             // The scales' gradients are the sums of the products, the shifts' those of what passed.
-            let norm = layer.norm().into_iter().flat_map(|[scales, shifts]| {
-                let parts = |number| Parts::Passed { number, first: *passed };
+            let norm = layer.norm().into_iter().flat_map(move |[scales, shifts]| {
+                let parts = move |number| Parts::Passed { number, before: channels };
                 [(scales, parts(1)), (shifts, parts(0))]
             });
             [weights, biases].into_iter().chain(norm)

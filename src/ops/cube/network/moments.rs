@@ -2,11 +2,11 @@
 //! the same order. Strips are joined to tiles by one unit, tiles by several, the lanes, and these by one.
 
 use super::super::tile::Row;
-use super::convolution::{Convolution, ROWS, STRIPS, Size, Strip, ones, row_sum, tile_index};
+use super::convolution::{
+    Convolution, MOMENTS, ROWS, STRIPS, Size, Strip, ones, row_sum, tile_index,
+};
+use crate::ops::packed::ALIGNMENT;
 use burn_cubecl::cubecl::{self, prelude::*};
-
-/// Floats of [`Moments`].
-pub(super) const MOMENTS: usize = 3;
 
 /// Number, mean, and sum of the squared distances from the mean.
 #[derive(CubeType, Clone, Copy)]
@@ -132,6 +132,12 @@ pub(super) fn join_lanes(shared: &[f32], plane: usize, #[comptime] kernel: Convo
 /// Floats of [`Passed`].
 pub(super) const PASSED: usize = 2;
 
+/// Where a channel's sums of the tiles begin. Between channels there is room, so that a view may begin at any of them.
+#[cube]
+pub(super) fn passed_start(channel: usize, tiles: usize) -> usize {
+    channel * tiles.div_ceil(ALIGNMENT) * ALIGNMENT * PASSED
+}
+
 /// The sums of the gradient that passes a ReLU, and of its product with the normalized value.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Passed {
@@ -177,7 +183,7 @@ pub(super) fn add_strips(
         for index in 0..STRIPS {
             all.join(&Passed::load(shared, (own * STRIPS + index) * PASSED));
         }
-        all.store(passed, (output * tiles + tile_index(strip)) * PASSED);
+        all.store(passed, passed_start(output, tiles) + tile_index(strip) * PASSED);
     }
 }
 
@@ -196,7 +202,7 @@ pub(super) fn add_tiles(
     if plane < planes {
         let mut all = Passed::none();
         for tile in range_stepped(lane, tiles, lanes) {
-            let from = ((first + plane) * tiles + tile) * PASSED;
+            let from = passed_start(first + plane, tiles) + tile * PASSED;
             all.join(&Passed::load(passed, from));
         }
         all.store(shared, UNIT_POS as usize * PASSED);

@@ -7,6 +7,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 pub(super) const WORKERS: usize = 64;
 
 /// Moves running statistics toward those of a batch, layer by layer. A unit for each.
+#[allow(clippy::needless_range_loop, reason = "the loop is unrolled")]
 #[cube(launch_unchecked)]
 pub(super) fn update(
     running: &[f32],

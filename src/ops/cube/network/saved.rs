@@ -1,8 +1,8 @@
 //! Where in memory a network's forward pass leaves what its backward pass needs.
 
-use super::super::limits::MOST_BYTES;
+use super::super::limits::{MOST_BYTES, MOST_WORKGROUPS};
 use super::images::Images;
-use super::weights::WeightGradient;
+use super::weights::{WeightGradient, floats};
 use crate::ops::network::{ConvNetwork, Output};
 use crate::ops::packed::padded;
 use std::ops::Range;
@@ -51,11 +51,14 @@ pub(crate) fn saved_floats(network: &ConvNetwork, [batch, _, height, width]: [us
 }
 
 /// Whether what training a network on images `[batch, inputs, height, width]` needs fits into buffers, whose places are
-/// numbers of 32 bits.
+/// numbers of 32 bits, and can be counted in workgroups.
 pub(crate) fn fits(network: &ConvNetwork, [batch, _, height, width]: [usize; 4]) -> bool {
     let images = Images { batch, height, width };
     let saved = Saved::of(network, images.pixels()).floats;
-    let layers = network.layers.iter();
-    let parts = layers.map(|layer| padded(WeightGradient::of(layer).floats(images.regions())));
-    saved.max(parts.sum()) <= MOST_BYTES / size_of::<f32>()
+    let sums = network.layers.iter().map(|layer| WeightGradient::of(layer).sums()).sum();
+    let parts = floats(sums, images.regions());
+    let channels = network.layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max();
+    let images_floats = channels.unwrap_or(0) * images.pixels();
+    let buffers = saved.max(parts).max(images_floats) <= MOST_BYTES / size_of::<f32>();
+    buffers && images.regions() / batch <= MOST_WORKGROUPS
 }

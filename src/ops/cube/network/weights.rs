@@ -4,7 +4,7 @@
 use super::super::limits::SHARED_FLOATS;
 use super::super::tile::COLUMNS;
 use super::convolution::Size;
-use super::moments::PASSED;
+use super::moments::{PASSED, passed_start};
 use crate::ops::network::ConvLayer;
 use burn_cubecl::cubecl::{self, prelude::*};
 use std::ops::Range;
@@ -47,14 +47,14 @@ impl WeightGradient {
     }
 
     /// The sums of all blocks, of which a workgroup gives [`PARTS`] parts.
-    fn sums(self) -> usize {
+    pub(super) fn sums(self) -> usize {
         self.blocks() * SUMS
     }
+}
 
-    /// The floats of all parts, for so many regions.
-    pub(super) fn floats(self, regions: usize) -> usize {
-        regions * PARTS * self.sums()
-    }
+/// The floats of the parts of so many sums, for so many regions.
+pub(super) fn floats(sums: usize, regions: usize) -> usize {
+    sums * regions * PARTS
 }
 
 /// The parts of each sum from the regions of the images: `[regions, parts, blocks, sums]`, from `first` on in `partial`.
@@ -167,19 +167,19 @@ pub(super) fn weight_gradient_parts(
 /// What the gradients with respect to a tensor of parameters are the sums of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Parts {
-    /// From `first` on in the parts of the convolutions' gradients.
+    /// Of the convolution whose sums have so many others before them.
     Weights {
         kernel: WeightGradient,
-        first: usize,
+        before: usize,
     },
     Biases {
         kernel: WeightGradient,
-        first: usize,
+        before: usize,
     },
-    /// One of each two from `first` on in the sums of what passed the normalizations' ReLUs.
+    /// One of the two sums of what passed the ReLU of the normalization that has so many channels before it.
     Passed {
         number: usize,
-        first: usize,
+        before: usize,
     },
 }
 
@@ -227,26 +227,28 @@ fn add_parts(
 ) -> f32 {
     let mut sum = 0.0f32;
     match comptime!(parts) {
-        Parts::Weights { kernel, first } => {
+        Parts::Weights { kernel, before } => {
             let inputs = comptime!(kernel.inputs);
             let (output, input) = (at / comptime!(inputs * 9), at / 9 % inputs);
             let pair =
                 output % comptime!(BLOCK[0]) * comptime!(BLOCK[1]) + input % comptime!(BLOCK[1]);
-            let from = first + block(output, input, kernel) * SUMS + pair * 9 + at % 9;
+            let from =
+                before * regions * PARTS + block(output, input, kernel) * SUMS + pair * 9 + at % 9;
             for part in 0..regions * PARTS {
                 sum += partial[from + part * comptime!(kernel.sums())];
             }
         }
-        Parts::Biases { kernel, first } => {
+        Parts::Biases { kernel, before } => {
             let own = comptime!(BLOCK[0] * BLOCK[1] * 9) + at % comptime!(BLOCK[0]);
-            let from = first + block(at, 0usize, kernel) * SUMS + own;
+            let from = before * regions * PARTS + block(at, 0usize, kernel) * SUMS + own;
             for part in 0..regions * PARTS {
                 sum += partial[from + part * comptime!(kernel.sums())];
             }
         }
-        Parts::Passed { number, first } => {
+        Parts::Passed { number, before } => {
+            let from = passed_start(before + at, tiles) + number;
             for tile in 0..tiles {
-                sum += passed[first + (at * tiles + tile) * PASSED + number];
+                sum += passed[from + tile * PASSED];
             }
         }
     }
