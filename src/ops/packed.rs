@@ -1,5 +1,6 @@
 //! Several tensors in one vector, so that what is done to all of them is one operation.
 
+#[cfg(feature = "train")]
 use std::ops::Range;
 
 /// Values between two places where a tensor may begin: views of a GPU's buffers begin at multiples of 256 bytes.

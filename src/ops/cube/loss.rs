@@ -52,8 +52,9 @@ impl Constants {
     }
 }
 
-/// The sum of the squared differences and the smoothness of each tile, `[tiles, 2]`, and, if `gradients` are wanted, those with respect to the illumination and the colors;
-/// to the inputs instead of the colors if the colors are made per pixel. The exponent is `−1 / 2σ²`.
+/// The sum of the squared differences and the smoothness of each tile, `[tiles, 2]`, and, if `gradients` are wanted,
+/// those with respect to the illumination and the colors; to the inputs instead of the colors if the colors are made per
+/// pixel. The exponent is `−1 / 2σ²`, the slope twice the fidelity's weight for each value.
 #[cube(launch_unchecked)]
 pub(super) fn tiles(
     input: &[f32],
