@@ -1,5 +1,8 @@
-//! One place where the panics of codecs end.
+//! One place where the panics of codecs end, and of devices.
 
+#[cfg(feature = "train")]
+use crate::error::{Error, Result};
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -18,16 +21,26 @@ thread_local! {
 ///
 /// A codec must not be used any more after its panic. Here it is consumed, or dropped with the
 /// closure, hence the assertion of unwind safety.
-pub(crate) fn contain<T>(codec: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn contain<T>(codec: impl FnOnce() -> T) -> std::result::Result<T, String> {
     keep_silent();
     let outer = CONTAINED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(codec));
     CONTAINED.set(outer);
-    result.map_err(|payload| {
-        let message = payload.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
-        format!("the codec failed: {}", message.unwrap_or("it panicked without a message"))
-    })
+    result.map_err(|payload| format!("the codec failed: {}", message(&*payload)))
+}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+    message.unwrap_or("it panicked without a message")
+}
+
+/// Runs operations on a device, and makes an error of their panic, which is how Burn's fail. What they worked on must
+/// not be used any more. The panic's message is printed, since it may be a fault of ours.
+#[cfg(feature = "train")]
+pub(crate) fn contain_operations<T>(operations: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(operations))
+        .unwrap_or_else(|payload| Err(Error::execution(message(&*payload).to_owned())))
 }
 
 /// Lets no message of a contained panic be printed.

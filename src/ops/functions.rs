@@ -23,6 +23,12 @@ pub(crate) fn has_kernel(operation: Operation, device: &Device) -> bool {
     backends::operations(device).contains(&operation)
 }
 
+/// Whether devices of this kind can add up tensors among themselves.
+#[cfg(feature = "train")]
+pub(crate) fn has_collectives(device: &Device) -> bool {
+    backends::has_collectives(device)
+}
+
 /// Turns the kernels off, and on again, in the whole program: for benches.
 #[doc(hidden)]
 pub fn use_kernels(wanted: bool) {

@@ -568,6 +568,7 @@ pub(crate) trait NetworkGradientOps: Backend {
 /// Whether gradients with respect to images and to parameters are wanted. One of them is.
 #[cfg(feature = "train")]
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "cube"), allow(dead_code, reason = "CPUs give what is not wanted, too"))]
 pub(crate) struct Wanted {
     pub(crate) image: bool,
     pub(crate) parameters: bool,

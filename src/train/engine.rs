@@ -9,12 +9,14 @@ use super::recorder::{EndAfterEpoch, KeepBest, Recorder};
 use super::renderer::Renderer;
 use super::run_folder::{Run, RunFolder, SharedHistory, locked};
 use super::step::{Trainable, Training};
+use crate::contain::contain_operations;
 use crate::error::{Error, Result};
 use crate::loss::SciLoss;
 use crate::model::{
     Cascade, CascadeConfig, Method, SciCascade, SciCascadeConfig, SciPlusPlusCascade,
     SciPlusPlusCascadeConfig,
 };
+use crate::ops::functions::has_collectives;
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::tensor::Device;
@@ -77,7 +79,7 @@ pub struct Trained {
 /// # Errors
 ///
 /// Before anything is written: [`Error::Setting`]; [`Error::Argument`] where there is no checkpoint of
-/// the epoch to continue from; [`Error::Read`] where there is no usable photograph;
+/// the epoch to continue from, or the devices cannot be distributed data parallel, which needs CUDA; [`Error::Read`] where there is no usable photograph;
 /// [`Error::RunExists`], [`Error::OtherRun`] or [`Error::Write`] where the folder is not this run's.
 /// [`Error::NotFinite`] where the training diverges; [`Error::Write`], [`Error::Malformed`] or
 /// [`Error::Execution`] where disk, checkpoint or device fail.
@@ -95,7 +97,7 @@ pub fn train(
 }
 
 /// The configuration of a cascade that can be trained.
-trait Model {
+pub(super) trait Model {
     type Network: Trainable + Into<Cascade>;
 
     fn init_with_seed(&self, seed: u64, device: &Device) -> Result<Self::Network>;
@@ -127,7 +129,7 @@ impl Model for SciPlusPlusCascadeConfig {
     }
 }
 
-fn train_model<M: Model>(
+pub(super) fn train_model<M: Model>(
     model: &M,
     config: &TrainingConfig,
     run: &Run,
@@ -136,6 +138,12 @@ fn train_model<M: Model>(
 ) -> Result<Trained> {
     run.check(config)?;
     let synchronized = matches!(devices, ExecutionStrategy::DistributedDataParallel { .. });
+    if synchronized && !has_collectives(devices.main_device()) {
+        // Burn's worker for gradients would panic, and those that wait for it would wait forever.
+        let reason = "cannot be distributed data parallel: of Burn's backends only CUDA can add up \
+                      gradients among devices. Strategy `MultiDevice` makes the same steps";
+        return Err(Error::argument("devices", reason));
+    }
     let halt = Halt::default().after_epoch(synchronized);
     let events = monitor.events(&halt);
     let data = Data::open(config, run.path(), &events)?;
@@ -305,7 +313,8 @@ impl<M: Model> Session<'_, M> {
         if let Some(checkpoint) = self.checkpoint {
             engine = engine.checkpoint(checkpoint);
         }
-        let result = engine.launch(learner);
+        // On a single device Burn lets a panic pass.
+        let result = contain_operations(|| Ok(engine.launch(learner)))?;
         if let Some(error) = halt.take_error() {
             return Err(self.with_checkpoint(error));
         }

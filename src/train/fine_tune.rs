@@ -4,6 +4,7 @@ use super::halt::Halt;
 use super::metrics::StepValues;
 use super::optimizer::OptimizerConfig;
 use super::step::Training;
+use crate::contain::contain_operations;
 use crate::error::{Error, Result};
 use crate::loss::SciLossConfig;
 use crate::model::IlluminationEstimator;
@@ -91,7 +92,7 @@ pub fn fine_tune(
                 break;
             }
             let batch = batch.map_err(|error| loading_error(&error))?;
-            let StepValues { loss, .. } = step(&mut learner, batch)?;
+            let StepValues { loss, .. } = contain_operations(|| step(&mut learner, batch))?;
             steps += 1;
             events.send(TrainingEvent::Step { photos: steps, loss });
         }

@@ -5,6 +5,8 @@ mod config;
 mod data;
 mod engine;
 mod events;
+#[cfg(all(test, feature = "flex"))]
+mod failing;
 mod fine_tune;
 mod halt;
 mod meters;

@@ -63,7 +63,7 @@ impl OptimizerConfig {
     }
 }
 
-mod sealed {
+pub(super) mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::model::SciCascade {}
     impl Sealed for crate::model::SciPlusPlusCascade {}

@@ -71,6 +71,16 @@ pub(super) fn operations(device: &Device) -> &'static [Operation] {
     }
 }
 
+/// Whether devices of this kind can add up tensors among themselves: of Burn's backends only CUDA.
+#[cfg(feature = "train")]
+pub(super) fn has_collectives(device: &Device) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "cuda")]
+        burn::backend::DispatchDevice::Cube(burn_cubecl::CubeDevice::Cuda(_)) => true,
+        _ => false,
+    }
+}
+
 /// Whether the kernels of a device's backend can take a tensor of this shape: on GPUs places are numbers of 32 bits,
 /// and images of a batch and rows of tiles are counted in workgroups.
 #[allow(unused_variables, reason = "without a backend that has limits")]
