@@ -314,11 +314,15 @@ impl<M: Model> Session<'_, M> {
             engine = engine.checkpoint(checkpoint);
         }
         // On a single device Burn lets a panic pass.
-        let result = contain_operations(|| Ok(engine.launch(learner)))?;
+        let result = contain_operations(|| {
+            let result = engine.launch(learner);
+            Ok(result.error)
+        });
+        self.folder.wait_for_others();
         if let Some(error) = halt.take_error() {
             return Err(self.with_checkpoint(error));
         }
-        match result.error.or_else(|| halt.engine_error()) {
+        match result?.or_else(|| halt.engine_error()) {
             Some(error) => Err(self.error(error)),
             None => Ok(()),
         }

@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Where a training keeps its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl Run {
                 }
             }
         }
-        Ok(RunFolder { path, _lock: Arc::new(lock) })
+        Ok(RunFolder { path, lock: Arc::new(lock) })
     }
 }
 
@@ -284,10 +285,22 @@ fn check_checkpoint(run: &Path, epoch: usize) -> Result<()> {
 pub(super) struct RunFolder {
     pub(super) path: PathBuf,
     /// Held until the training is over.
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 impl RunFolder {
+    /// How long threads that end are waited for.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Waits until nobody else works in the folder: after a failure the engine's threads may still be ending, and the
+    /// run could not be resumed at once.
+    pub(super) fn wait_for_others(&self) {
+        let start = Instant::now();
+        while Arc::strong_count(&self.lock) > 1 && start.elapsed() < Self::PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub(super) fn model(&self, epoch: usize) -> PathBuf {
         part(&self.path, "model", epoch)
     }
