@@ -65,14 +65,17 @@ impl Model for FailingConfig {
     }
 }
 
+const PHOTOS: usize = 6;
+const EPOCHS: usize = 2;
+
 fn config(photos: &Path) -> TrainingConfig {
-    for index in 0..6u8 {
+    for index in 0..PHOTOS as u8 {
         let picture = image::RgbImage::from_fn(24, 20, |x, y| {
             image::Rgb([x as u8, y as u8, 40].map(|value| value.wrapping_mul(index + 1) / 4))
         });
         picture.save(photos.join(format!("{index}.png"))).unwrap();
     }
-    TrainingConfig::new(photos.into()).with_epochs(2)
+    TrainingConfig::new(photos.into()).with_epochs(EPOCHS)
 }
 
 /// What a training gives that must end, whatever it ends with.
@@ -90,7 +93,10 @@ fn cpus(count: usize) -> Vec<Device> {
 fn a_device_that_fails_is_an_error_and_the_run_goes_on_from_its_checkpoint() {
     for devices in 1..=4 {
         let strategies = [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded];
-        for (optim, fails_at) in strategies.into_iter().flat_map(|s| (1..=8).map(move |n| (s, n))) {
+        let iterations = EPOCHS * (PHOTOS / devices);
+        let cases =
+            strategies.into_iter().flat_map(|optim| (1..=iterations).map(move |n| (optim, n)));
+        for (optim, fails_at) in cases {
             let folder = tempfile::tempdir().unwrap();
             let photos = folder.path().join("photos");
             std::fs::create_dir(&photos).unwrap();
