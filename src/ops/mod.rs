@@ -334,6 +334,16 @@ impl KernelMemory {
     }
 }
 
+/// What `Fusion` knows of a vector that is still to be computed: its length, and the type of another tensor.
+#[cfg(all(feature = "train", feature = "cube"))]
+fn vector_like(
+    tensor: &burn::backend::fusion::custom::TensorSpec,
+    count: usize,
+) -> burn::backend::fusion::custom::TensorSpec {
+    let shape = burn::tensor::Shape::new([count]);
+    burn::backend::fusion::custom::TensorSpec::new(shape, tensor.dtype)
+}
+
 /// The loss of an illumination. Tensors are float32.
 #[cfg(feature = "train")]
 #[backend_extension(
@@ -347,13 +357,7 @@ pub(crate) trait LossOps: Backend {
     /// The loss of stage input and illumination, both `[batch, 3, height, width]` with sizes of at least 3, `[1]`; and
     /// its terms, fidelity and smoothness, `[2]`, which are not differentiable.
     #[allow(unused_variables, reason = "without a backend that has it")]
-    #[fusion(meta = |input, _, _| {
-        let spec = |count| {
-            let shape = burn::tensor::Shape::new([count]);
-            burn::backend::fusion::custom::TensorSpec::new(shape, input.dtype)
-        };
-        (spec(1), spec(2))
-    })]
+    #[fusion(meta = |input, _, _| (vector_like(input, 1), vector_like(input, 2)))]
     fn loss(
         input: FloatTensor<Self>,
         illumination: FloatTensor<Self>,
@@ -373,11 +377,7 @@ pub(crate) trait LossGradientOps: Backend {
     /// The loss, its terms, and its gradients with respect to input and illumination.
     #[allow(unused_variables, reason = "without a backend that has it")]
     #[fusion(meta = |input, illumination, _| {
-        let spec = |count| {
-            let shape = burn::tensor::Shape::new([count]);
-            burn::backend::fusion::custom::TensorSpec::new(shape, input.dtype)
-        };
-        (spec(1), spec(2), input.clone(), illumination.clone())
+        (vector_like(input, 1), vector_like(input, 2), input.clone(), illumination.clone())
     })]
     fn loss_gradients(
         input: FloatTensor<Self>,
@@ -446,9 +446,7 @@ pub(crate) trait PackOps: Backend {
     #[allow(clippy::too_many_arguments, reason = "Burn's macro takes no vectors of tensors")]
     #[fusion(meta = |t0, t1, t2, t3, t4, t5, t6, t7, count| {
         let tensors = [t0, t1, t2, t3, t4, t5, t6, t7].into_iter().take(*count);
-        let values = tensors.map(|tensor| packed::padded(tensor.shape.num_elements())).sum();
-        let shape = burn::tensor::Shape::new([values]);
-        burn::backend::fusion::custom::TensorSpec::new(shape, t0.dtype)
+        vector_like(t0, tensors.map(|tensor| packed::padded(tensor.shape.num_elements())).sum())
     })]
     fn pack(
         t0: FloatTensor<Self>,
@@ -476,10 +474,8 @@ pub(crate) trait UnpackOps: Backend {
     /// [`MOST_PACKED`](packed::MOST_PACKED) tensors out of a vector, with these first values and numbers of values.
     #[allow(unused_variables, reason = "without a backend that has it")]
     #[fusion(meta = |packed, places| {
-        let [a, b, c, d, e, f, g, h] = places.each_ref().map(|place| {
-            let shape = burn::tensor::Shape::new([place.len()]);
-            burn::backend::fusion::custom::TensorSpec::new(shape, packed.dtype)
-        });
+        let [a, b, c, d, e, f, g, h] =
+            places.each_ref().map(|place| vector_like(packed, place.len()));
         (a, b, c, d, e, f, g, h)
     })]
     fn unpack(
@@ -580,13 +576,12 @@ pub(crate) struct Wanted {
 pub(crate) trait NetworkKernelOps: Backend {
     /// A network's result, its statistics, at least one, and what the backward pass needs besides.
     #[fusion(meta = |image, _, network| {
-        let spec = |shape| burn::backend::fusion::custom::TensorSpec::new(shape, image.dtype);
-        let dims = image.shape.dims();
-        let ([batch, _, height, width], shape) = (dims, |count| burn::tensor::Shape::new([count]));
+        let dims @ [batch, _, height, width] = image.shape.dims();
+        let result = burn::tensor::Shape::new([batch, network.outputs(), height, width]);
         (
-            spec(burn::tensor::Shape::new([batch, network.outputs(), height, width])),
-            spec(shape(network.statistics().max(1))),
-            spec(shape(cube::network::saved_floats(network, dims))),
+            burn::backend::fusion::custom::TensorSpec::new(result, image.dtype),
+            vector_like(image, network.statistics().max(1)),
+            vector_like(image, cube::network::saved_floats(network, dims)),
         )
     })]
     fn network_forward(

@@ -125,7 +125,12 @@ impl ConvNetwork {
     /// The number of statistics that it gives: for each normalization the batch's means, then its biased
     /// variances.
     pub(crate) fn statistics(&self) -> usize {
-        let normalized = self.layers.iter().filter(|layer| layer.norm.is_some());
+        self.statistics_before(self.layers.len())
+    }
+
+    /// Those of the layers before one: where its own begin, if it has any.
+    pub(crate) fn statistics_before(&self, layer: usize) -> usize {
+        let normalized = self.layers[..layer].iter().filter(|layer| layer.norm.is_some());
         normalized.map(|layer| 2 * layer.outputs).sum()
     }
 
@@ -133,19 +138,18 @@ impl ConvNetwork {
     /// normalizes, in the order of first use, means and variances.
     pub(crate) fn running(&self) -> Vec<Running> {
         let mut modules: Vec<(usize, Running)> = vec![];
-        let (mut end, mut statistics) = (0, 0);
-        for layer in &self.layers {
+        let mut end = 0;
+        for (index, layer) in self.layers.iter().enumerate() {
             let Some(norm) = layer.norm else { continue };
             let channels = layer.outputs;
             let known = modules.iter().position(|(place, _)| *place == norm);
-            let index = known.unwrap_or_else(|| {
+            let module = known.unwrap_or_else(|| {
                 let places = [end, end + padded(channels)];
                 end += 2 * padded(channels);
                 modules.push((norm, Running { channels, places, statistics: vec![] }));
                 modules.len() - 1
             });
-            modules[index].1.statistics.push(statistics);
-            statistics += 2 * channels;
+            modules[module].1.statistics.push(self.statistics_before(index));
         }
         modules.into_iter().map(|(_, running)| running).collect()
     }

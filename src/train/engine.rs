@@ -56,11 +56,11 @@ pub struct Trained {
 /// more epochs may be asked for, but not fewer.
 ///
 /// `devices` is Burn's: one device; several of which one optimizes with the mean of their
-/// gradients; or distributed data parallel. Several devices always make the same number of steps: each
+/// gradients; or, on CUDA, distributed data parallel. Several devices always make the same number of steps: each
 /// replaces photographs that cannot be read. The batch statistics are each device's own; the running ones, which
 /// enhancing uses, go on from the mean over the devices, and with distributed data parallel are those of the first.
-/// With distributed data parallel, where Burn makes the
-/// devices wait for each other, this function may never return if one of them fails.
+/// With distributed data parallel, where Burn makes the devices wait for each other, this function may never return if
+/// one of them fails; otherwise that is an error.
 ///
 /// ```no_run
 /// use sci_burn::burn::train::ExecutionStrategy;

@@ -37,9 +37,7 @@ pub(crate) use saved::{fits, saved_floats};
 fn norm_place(network: &ConvNetwork, layer: Option<usize>) -> NormPlaceLaunch {
     let norm = layer.and_then(|layer| Some((layer, network.layers[layer].norm()?)));
     let (layer, [scales, shifts]) = norm.unwrap_or_default();
-    let before = network.layers[..layer].iter().filter(|layer| layer.norm.is_some());
-    let statistics = before.map(|layer| 2 * layer.outputs).sum();
-    NormPlaceLaunch::new(scales.start, shifts.start, statistics)
+    NormPlaceLaunch::new(scales.start, shifts.start, network.statistics_before(layer))
 }
 
 /// What a network gives: the result, its statistics, and what the backward pass needs. See
