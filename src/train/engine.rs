@@ -139,7 +139,7 @@ pub(super) fn train_model<M: Model>(
     run.check(config)?;
     let synchronized = matches!(devices, ExecutionStrategy::DistributedDataParallel { .. });
     if synchronized && !has_collectives(devices.main_device()) {
-        // Burn's worker for gradients would panic, and those that wait for it would wait forever.
+        // The others would wait for a worker that cannot do it.
         let reason = "cannot be distributed data parallel: of Burn's backends only CUDA can add up \
                       gradients among devices. Strategy `MultiDevice` makes the same steps";
         return Err(Error::argument("devices", reason));
