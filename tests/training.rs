@@ -10,8 +10,8 @@ use sci_burn::Error;
 use sci_burn::loss::SciLossConfig;
 use sci_burn::model::{IlluminationEstimatorConfig, Method, SciCascadeConfig};
 use sci_burn::train::{
-    AlternationConfig, Darken, FineTuningConfig, Monitor, OptimizerConfig, Run, SamplingConfig,
-    TrainingConfig, TrainingEvent, fine_tune, train,
+    AlternationConfig, Darken, EpochMetrics, FineTuningConfig, Monitor, OptimizerConfig, Run,
+    SamplingConfig, TrainingConfig, TrainingEvent, fine_tune, train,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -402,17 +402,78 @@ fn trained(config: &TrainingConfig, devices: ExecutionStrategy) -> BTreeMap<Stri
     stored.into_iter().map(|(name, tensor)| (name, tensor.values)).collect()
 }
 
+/// A folder with so many copies of one photograph.
+fn copies(count: usize) -> TempDir {
+    let copies = photos(1);
+    for copy in 1..count {
+        let [from, to] = [0, copy].map(|n| copies.path().join(format!("{n}.png")));
+        std::fs::copy(from, to).unwrap();
+    }
+    copies
+}
+
+/// What a training with one preview reports of each epoch.
+fn epochs_of(config: &TrainingConfig, devices: ExecutionStrategy) -> Vec<(EpochMetrics, usize)> {
+    let run = tempfile::tempdir().unwrap();
+    let epochs = Arc::new(Mutex::new(vec![]));
+    let heard = epochs.clone();
+    let monitor = Monitor::new(move |event| {
+        if let TrainingEvent::Epoch { metrics, previews, .. } = event {
+            heard.lock().unwrap().push((metrics, previews.len()));
+        }
+        ControlFlow::Continue(())
+    });
+    let run = Run::new(run.path().join("run"));
+    train(config, &run, devices, &monitor.with_previews(1)).unwrap();
+    let epochs = epochs.lock().unwrap();
+    epochs.clone()
+}
+
+#[test]
+fn several_devices_report_and_end_as_one_run() {
+    let once = copies(1);
+    let config = |photos: &Path| {
+        let mut config = plain_steps(photos, Method::Sci).with_epochs(5);
+        // So that the picture becomes brighter from the first step on.
+        config.loss.fidelity_weight = 100.0;
+        config.optimizer.learning_rate = 100.0;
+        config
+    };
+    let one = epochs_of(&config(once.path()), one_device());
+    assert_eq!(one.len(), 5);
+    // Reached in the third epoch, and not before.
+    let luminance = |epoch: usize| one[epoch].0.luminance;
+    let target = (luminance(1) + luminance(2)) / 2.0;
+    assert!(luminance(1) < target && target < luminance(2), "{one:?}");
+    for count in 2..=3 {
+        let copies = copies(count);
+        for (whole, stopped) in several_devices(count).into_iter().zip(several_devices(count)) {
+            let several = epochs_of(&config(copies.path()), whole);
+            assert_eq!(several.len(), one.len());
+            for ((one, one_preview), (several, previews)) in one.iter().zip(&several) {
+                assert_eq!((several.epoch, previews), (one.epoch, one_preview));
+                let values = |m: &EpochMetrics| {
+                    let terms = [m.loss, m.fidelity, m.smoothness, m.gradient_norm];
+                    let terms = terms.map(|term| term.unwrap());
+                    [&terms[..], &[m.luminance, m.clipped, m.color_cast]].concat()
+                };
+                for (one, several) in values(one).iter().zip(values(several)) {
+                    assert!((one - several).abs() < 1e-4 * one.abs().max(0.1), "{one} {several}");
+                }
+            }
+            let config = config(copies.path()).with_stop_at_luminance(Some(target));
+            assert_eq!(epochs_of(&config, stopped).len(), 3);
+        }
+    }
+}
+
 #[test]
 fn devices_with_the_same_photograph_make_the_steps_of_one() {
     for method in Method::ALL {
         let once = photos(1);
         let one = trained(&plain_steps(once.path(), method), one_device());
         for count in 2..=4 {
-            let copies = photos(1);
-            for copy in 1..count {
-                let [from, to] = [0, copy].map(|n| copies.path().join(format!("{n}.png")));
-                std::fs::copy(from, to).unwrap();
-            }
+            let copies = copies(count);
             for devices in several_devices(count) {
                 let several = trained(&plain_steps(copies.path(), method), devices);
                 for (name, values) in &one {
