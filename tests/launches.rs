@@ -105,6 +105,7 @@ fn launches_are_few() {
     // What fusion does with the first steps it does otherwise with the next.
     (0..3).for_each(|_| step());
     let kernels = count("training step", &mut step);
-    // Without this crate's kernels it is more than 2000.
-    assert!(kernels.len() <= 150, "{} {kernels:#?}", kernels.len());
+    // Without this crate's kernels it is more than 2000. It is below 150, with some room for what Burn's fusion does
+    // otherwise from time to time.
+    assert!(kernels.len() <= 160, "{} {kernels:#?}", kernels.len());
 }

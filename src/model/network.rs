@@ -23,6 +23,8 @@ pub(super) struct Network<'a> {
 pub(super) struct Whole {
     pub(super) network: std::sync::Arc<ConvNetwork>,
     pub(super) parameters: Tensor<1>,
+    /// The running statistics of its normalizations in one vector, once they are.
+    pub(super) running: std::cell::RefCell<Option<Tensor<1>>>,
 }
 
 /// A convolution, its normalization, if it has one, and a ReLU.

@@ -17,14 +17,14 @@ impl Network<'_> {
         if !trained || !has_network_kernel(image) {
             return None;
         }
-        let Whole { network, parameters } = self.whole.get_or_init(|| self.flatten());
-        let (output, statistics) = conv_network(image, network, parameters)?;
-        self.update_running(network, statistics.without_autodiff(), image);
+        let whole = self.whole.get_or_init(|| self.flatten());
+        let (output, statistics) = conv_network(image, &whole.network, &whole.parameters)?;
+        self.update_running(whole, statistics.without_autodiff(), image);
         Some(output)
     }
 
     /// Moves the running statistics toward those of a batch of images.
-    fn update_running(&self, network: &Arc<ConvNetwork>, statistics: Tensor<1>, image: &Tensor<4>) {
+    fn update_running(&self, whole: &Whole, statistics: Tensor<1>, image: &Tensor<4>) {
         let mut modules: Vec<&BatchNorm> = vec![];
         for norm in self.norms() {
             if !modules.iter().any(|known| std::ptr::eq(*known, norm)) {
@@ -39,11 +39,14 @@ impl Network<'_> {
         let device = statistics.device();
         let old: Vec<Tensor<1>> = states.iter().map(|state| state.value_sync()).collect();
         let counts: Vec<usize> = old.iter().map(|old| old.dims()[0]).collect();
-        let running =
-            old.iter().map(|old| old.clone().without_autodiff().to_device(&device)).collect();
+        let running = whole.running.take().unwrap_or_else(|| {
+            let old = old.iter().map(|old| old.clone().without_autodiff().to_device(&device));
+            pack(old.collect())
+        });
         let [batch, _, height, width] = image.dims();
         let momentum = BatchNorm::momentum(batch * height * width);
-        let new = update_running(pack(running), statistics, network, momentum);
+        let new = update_running(running, statistics, &whole.network, momentum);
+        whole.running.replace(Some(new.clone()));
         for ((state, old), new) in states.into_iter().zip(old).zip(unpack(new, &counts)) {
             state.update(with_autodiff_of(new, &old));
         }
@@ -73,7 +76,8 @@ impl Network<'_> {
         layers.push(parameters.layer(self.output_conv, None));
         let epsilon = BatchNorm::EPSILON as f32;
         let network = ConvNetwork { layers, epsilon, output: self.output };
-        Whole { network: Arc::new(network), parameters: pack(parameters.tensors) }
+        let parameters = pack(parameters.tensors);
+        Whole { network: Arc::new(network), parameters, running: None.into() }
     }
 }
 
