@@ -18,8 +18,8 @@ pub(super) struct Network<'a> {
     pub(super) whole: std::cell::OnceCell<Whole>,
 }
 
-#[cfg(feature = "train")]
 /// The network as the kernels see it, and its parameters in one vector.
+#[cfg(feature = "train")]
 pub(super) struct Whole {
     pub(super) network: std::sync::Arc<ConvNetwork>,
     pub(super) parameters: Tensor<1>,

@@ -79,7 +79,8 @@ pub struct Trained {
 /// # Errors
 ///
 /// Before anything is written: [`Error::Setting`]; [`Error::Argument`] where there is no checkpoint of
-/// the epoch to continue from, or the devices cannot be distributed data parallel, which needs CUDA; [`Error::Read`] where there is no usable photograph;
+/// the epoch to continue from, or the devices cannot be distributed data parallel, which needs CUDA;
+/// [`Error::Read`] where there is no usable photograph;
 /// [`Error::RunExists`], [`Error::OtherRun`] or [`Error::Write`] where the folder is not this run's.
 /// [`Error::NotFinite`] where the training diverges; [`Error::Write`], [`Error::Malformed`] or
 /// [`Error::Execution`] where disk, checkpoint or device fail.
@@ -314,10 +315,7 @@ impl<M: Model> Session<'_, M> {
             engine = engine.checkpoint(checkpoint);
         }
         // On a single device Burn lets a panic pass.
-        let result = contain_operations(|| {
-            let result = engine.launch(learner);
-            Ok(result.error)
-        });
+        let result = contain_operations(|| Ok(engine.launch(learner).error));
         self.folder.wait_for_others();
         if let Some(error) = halt.take_error() {
             return Err(self.with_checkpoint(error));

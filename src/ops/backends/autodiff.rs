@@ -119,7 +119,7 @@ impl<B: LossGradientOps> Backward<B, 2> for LossBackward {
         let [input, illumination] = ops.state;
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
         let (input, illumination) = B::scale_both(input, illumination, gradient);
-        register::<B, 2>(nodes, [input, illumination], gradients);
+        register::<B, 2>(nodes, [input, illumination].map(Some), gradients);
     }
 }
 
@@ -135,7 +135,7 @@ impl<B: ReflectanceGradientOps> Backward<B, 2> for ReflectanceBackward {
         let [image, illumination] = ops.state;
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
         let (image, illumination) = B::reflectance_gradients(image, illumination, gradient);
-        register::<B, 2>(nodes, [image, illumination], gradients);
+        register::<B, 2>(nodes, [image, illumination].map(Some), gradients);
     }
 }
 
@@ -150,11 +150,7 @@ impl<B: NetworkGradientOps> Backward<B, 2> for NetworkBackward {
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
         let wants = Wanted { image: nodes[0].is_some(), parameters: nodes[1].is_some() };
         let own = B::conv_network_backward(ops.state, gradient, wants);
-        for (node, own) in nodes.into_iter().zip(own) {
-            if let (Some(node), Some(own)) = (node, own) {
-                gradients.register::<B>(node, own);
-            }
-        }
+        register::<B, 2>(nodes, own, gradients);
     }
 }
 
@@ -183,14 +179,14 @@ impl<B: UnpackOps> Backward<B, MOST_PACKED> for PackBackward {
     }
 }
 
-/// Adds gradients to the nodes that want them.
+/// Adds the gradients that there are to the nodes that want them.
 fn register<B: Backend, const N: usize>(
     nodes: [Option<NodeId>; N],
-    own: [FloatTensor<B>; N],
+    own: [Option<FloatTensor<B>>; N],
     gradients: &mut Gradients,
 ) {
     for (node, own) in nodes.into_iter().zip(own) {
-        if let Some(node) = node {
+        if let (Some(node), Some(own)) = (node, own) {
             gradients.register::<B>(node, own);
         }
     }

@@ -182,22 +182,20 @@ pub(crate) fn backward(
             (Some(adding), _) if adding == index => (None, Added::Gradient),
             (Some(adding), _) => (gradients[adding].take(), Added::Target),
             (None, Some(_)) => (None, Added::None),
-            // What does not come through the network is there already.
-            (None, None) => match network.output {
-                Output::Conv => (image_gradient.as_ref().map(|t| t.handle.clone()), Added::None),
-                _ => match &image_gradient {
-                    Some(image) => (Some(image.handle.clone()), Added::Target),
-                    None => (None, Added::None),
-                },
-            },
+            (None, None) => {
+                let target = image_gradient.as_ref().map(|image| image.handle.clone());
+                // What does not come through the network is there already.
+                let there = target.is_some() && network.output != Output::Conv;
+                (target, if there { Added::Target } else { Added::None })
+            }
         };
+        let wanted = before.is_some() || wants.image;
         let mut of_own_result = own.clone();
-        if before.is_some() || wants.image || undone != Between::Nothing {
+        if wanted || undone != Between::Nothing {
             let normalized_before = before.filter(|before| network.layers[*before].norm.is_some());
             let conv =
                 Convolution { inputs: layer.outputs, outputs: layer.inputs, transposed: true };
             let normalized = normalized_before.is_some();
-            let wanted = before.is_some() || wants.image;
             let kernel = Backward { conv, wanted, undone, added, normalized_before: normalized };
             let room = if wanted { layer.inputs * images.pixels() } else { 1 };
             let target = target.unwrap_or_else(|| floats(room));
