@@ -1,5 +1,5 @@
 //! Process CPU time of this crate's kernels and of Burn's own operations on a GPU in software, where wall time is
-//! noise: `cargo bench --features train,wgpu --bench software_gpu [-- <part of a name>]`.
+//! noise: `cargo bench --features train,wgpu,autotune --bench software_gpu [-- <part of a name>]`.
 
 #[cfg(unix)]
 fn main() {
@@ -76,21 +76,28 @@ mod unix {
     }
 
     fn enhance(device: &Device, measure: &mut Measure) {
-        let estimator = IlluminationEstimatorConfig::new().init(device).unwrap();
-        let enhancer = Enhancer::new(estimator, device);
-        for [height, width] in [[400, 600], [1080, 1920]] {
-            let image = random([1, 3, height, width], device);
-            measure(&format!("enhance/tensor/{width}x{height}"), RUNS, &mut || {
-                let enhanced = enhancer.forward(image.clone());
-                device.sync().unwrap();
-                drop(enhanced);
-            });
-            let levels = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
-            let dark = RgbImage::from_raw(width as u32, height as u32, levels).unwrap();
-            let dark = DynamicImage::from(dark);
-            measure(&format!("enhance/rgb8/{width}x{height}"), RUNS, &mut || {
-                enhancer.enhance(&dark).unwrap();
-            });
+        // The published network, in one launch; and a large one, in one for each layer.
+        let published = IlluminationEstimatorConfig::new();
+        let large = published.clone().with_blocks(3).with_channels(16);
+        for (config, sizes, name) in [
+            (published, &[[400, 600], [1080, 1920]][..], "enhance"),
+            (large, &[[400, 600]], "enhance-large"),
+        ] {
+            let enhancer = Enhancer::new(config.init(device).unwrap(), device);
+            for &[height, width] in sizes {
+                let image = random([1, 3, height, width], device);
+                measure(&format!("{name}/tensor/{width}x{height}"), RUNS, &mut || {
+                    let enhanced = enhancer.forward(image.clone());
+                    device.sync().unwrap();
+                    drop(enhanced);
+                });
+                let levels = (0..width * height * 3).map(|i| (i * 7 % 100) as u8).collect();
+                let dark = RgbImage::from_raw(width as u32, height as u32, levels).unwrap();
+                let dark = DynamicImage::from(dark);
+                measure(&format!("{name}/rgb8/{width}x{height}"), RUNS, &mut || {
+                    enhancer.enhance(&dark).unwrap();
+                });
+            }
         }
     }
 

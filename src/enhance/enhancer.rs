@@ -17,8 +17,6 @@ use crate::photo::Photo;
 #[cfg(feature = "presets")]
 use crate::weights::Preset;
 use burn::module::Module;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData, s};
 use image::{DynamicImage, ImageBuffer};
 use std::ops::Range;
@@ -74,11 +72,26 @@ impl Enhancer {
     ///
     /// If the estimator's weights cannot be read from its device.
     pub fn new(estimator: IlluminationEstimator, device: &Device) -> Self {
+        Self::with_folded(estimator, device, IlluminationEstimator::folded)
+    }
+
+    /// As [`new`](Self::new), for weights that are used for a few images only, such as those that a training is
+    /// validated with after each epoch: no program is compiled for them.
+    #[cfg(feature = "train")]
+    pub(crate) fn of_changing(estimator: IlluminationEstimator, device: &Device) -> Self {
+        Self::with_folded(estimator, device, |estimator| estimator.folded().into_changing())
+    }
+
+    fn with_folded(
+        estimator: IlluminationEstimator,
+        device: &Device,
+        folded: impl FnOnce(&IlluminationEstimator) -> FoldedEstimator,
+    ) -> Self {
         let device = device.clone().without_autodiff();
         let estimator = estimator.valid().to_device(&device);
         let kernels = [Operation::EnhancePlanes, Operation::EnhancePixels, Operation::SamplePixels];
         let fast = kernels.iter().any(|kernel| has_kernel(*kernel, &device));
-        let folded = fast.then(|| Arc::new(estimator.folded()));
+        let folded = fast.then(|| Arc::new(folded(&estimator)));
         let folded = folded.filter(|folded| takes(folded, &device));
         let tile_pixels = tile_pixels(estimator.config().channels);
         Self {
@@ -422,14 +435,15 @@ impl Enhancer {
     ///
     /// A NaN or infinity makes the result undefined as far as the estimator sees, which is
     /// `blocks + 2` pixels to each side (7×7 pixels with the published configuration), and nowhere
-    /// else: [`Exposure::Auto`] leaves those pixels out when it finds a tone. Finite values outside
-    /// `[0, 1]` are computed with as they are. An empty batch or image gives an empty result.
+    /// else: [`Exposure::Auto`] leaves those pixels out when it finds a tone. The noise filter sees four
+    /// pixels more. Finite values outside `[0, 1]` are computed with as they are. An empty batch or image gives an
+    /// empty result.
     ///
     /// # Shapes
     /// - `image`: `[batch, 3, height, width]`, RGB in `[0, 1]`, on this enhancer's device
     ///
     /// # Panics
-    /// If the image does not have three channels; with [`Exposure::Auto`], if the device fails.
+    /// If the image does not have three channels; with [`Exposure::Auto`] or [`Denoise`], if the device fails.
     pub fn forward(&self, image: Tensor<4>) -> Enhanced {
         self.try_forward(image).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -481,7 +495,9 @@ impl Enhancer {
         if rendering == Rendering::FULL {
             return Ok(full);
         }
-        let [illumination, reflectance] = plain::render(image, full.illumination, rendering);
+        let [illumination, reflectance] = self
+            .render_fast(&image, rendering)
+            .unwrap_or_else(|| plain::render(image, full.illumination, rendering));
         Ok(Enhanced { illumination, reflectance })
     }
 
@@ -496,14 +512,8 @@ impl Enhancer {
         // The sum of an ordinary image is finite, and cheap.
         if !host(image.clone().sum())?.iter().all(|sum| sum.is_finite()) {
             let bad = image.clone().is_finite().bool_not().float();
-            let reach = self.reach();
-            let [tall, wide] = [height, width].map(|side| reach.min(side));
-            let pool = |image, [y, x]: [usize; 2]| {
-                let options = MaxPoolOptions::new([2 * y + 1, 2 * x + 1]);
-                let options = options.with_stride([1, 1]).with_padding([y, x]);
-                max_pool2d(image, options)
-            };
-            let bad = pool(pool(bad, [tall, 0]), [0, wide]);
+            let near = |image, dim| plain::window_sum(image, dim, self.reach());
+            let bad = near(near(bad, 2), 3);
             let bad = gather(&bad, &bad, &places)?;
             let mut bad = bad.iter().map(|[bad, _]| *bad != [0.0; 3]);
             sample.retain(|_| !bad.next().unwrap_or_default());
@@ -512,11 +522,15 @@ impl Enhancer {
     }
 
     fn render(&self, image: Tensor<4>, rendering: Rendering) -> Enhanced {
-        let fast = self.folded.as_ref();
-        let [illumination, reflectance] = fast
-            .and_then(|folded| enhance_planes(&image, folded, rendering))
+        let [illumination, reflectance] = self
+            .render_fast(&image, rendering)
             .unwrap_or_else(|| self.render_plain(image, rendering));
         Enhanced { illumination, reflectance }
+    }
+
+    /// With the one-pass kernel, where there is one for this device and estimator.
+    fn render_fast(&self, image: &Tensor<4>, rendering: Rendering) -> Option<[Tensor<4>; 2]> {
+        enhance_planes(image, self.folded.as_ref()?, rendering)
     }
 
     fn render_plain(&self, image: Tensor<4>, rendering: Rendering) -> [Tensor<4>; 2] {

@@ -57,7 +57,11 @@ pub(crate) fn enhance_planes(
     rendering: Rendering,
 ) -> Option<[Tensor<4>; 2]> {
     // The kernel has no gradients.
-    if !fits(Operation::EnhancePlanes, image) || image.device().is_autodiff() {
+    let device = image.device();
+    if !fits(Operation::EnhancePlanes, image)
+        || device.is_autodiff()
+        || !backends::takes_images(&device, estimator, image.dims())
+    {
         return None;
     }
     let image = image.clone().into_dispatch();

@@ -14,6 +14,7 @@ mod backends;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod cpu;
 #[cfg(feature = "cube")]
+#[allow(unsafe_code, reason = "kernels for GPUs are launched without checks of their bounds")]
 mod cube;
 pub(crate) mod functions;
 pub(crate) mod network;
@@ -64,6 +65,9 @@ pub(crate) struct FoldedEstimator {
     /// The convolutions in the order in which they are applied: from the image to the features, one for
     /// each residual block, and from the features to the illumination.
     pub(crate) layers: Vec<Weights>,
+    /// Whether they are used for a few images only, so that no program for a GPU is made of them.
+    #[cfg_attr(not(feature = "cube"), expect(dead_code, reason = "only GPUs have programs"))]
+    changing: bool,
     /// The same weights as a backend's kernels want them.
     arranged: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -75,11 +79,23 @@ pub(crate) struct Weights {
     pub(crate) bias: Vec<f32>,
 }
 
+#[cfg(feature = "cube")]
+impl Weights {
+    fn is_finite(&self) -> bool {
+        self.parameters().all(f32::is_finite)
+    }
+
+    /// The weights and the biases.
+    fn parameters(&self) -> impl Iterator<Item = f32> {
+        self.weight.iter().chain(&self.bias).copied()
+    }
+}
+
 impl FoldedEstimator {
     /// # Panics
     /// If the numbers of weights do not fit an image of three channels and each other.
     pub(crate) fn new(layers: Vec<Weights>) -> Self {
-        let estimator = Self { layers, arranged: OnceLock::new() };
+        let estimator = Self { layers, changing: false, arranged: OnceLock::new() };
         // Kernels rely on it.
         assert!(
             estimator.is_consistent(),
@@ -87,6 +103,12 @@ impl FoldedEstimator {
             estimator.layers.len(),
         );
         estimator
+    }
+
+    /// The same weights, used for a few images only.
+    #[cfg(feature = "train")]
+    pub(crate) fn into_changing(self) -> Self {
+        Self { changing: true, ..self }
     }
 
     fn is_consistent(&self) -> bool {

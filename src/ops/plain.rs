@@ -6,8 +6,8 @@ use super::network::ConvNetwork;
 use super::{Rendering, Weighting};
 use crate::metrics::LUMINANCE;
 use burn::tensor::activation::relu;
-use burn::tensor::module::{avg_pool2d, batch_norm_train, conv2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn::tensor::module::{batch_norm_train, conv2d};
+use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Tensor, TensorData};
 
 /// The illumination that an image is divided by, and the result: [`Rendering::pixel`] for whole images.
@@ -94,8 +94,28 @@ pub(crate) fn denoise(dark: Tensor<4>, bright: Tensor<4>, noise: f32) -> Tensor<
 
 /// The means of windows of 5×5 pixels, as far as they are in the image.
 fn window_mean(plane: Tensor<4>) -> Tensor<4> {
-    let options = AvgPoolOptions::new([5, 5]).with_stride([1, 1]).with_padding([2, 2]);
-    avg_pool2d(plane, options.with_count_include_pad(false))
+    [2, 3].into_iter().fold(plane, |plane, dim| {
+        let mut shape = [1; 4];
+        shape[dim] = plane.dims()[dim];
+        let ones = Tensor::ones(shape, (&plane.device(), plane.dtype()));
+        let counts = window_sum(ones, dim, 2);
+        window_sum(plane, dim, 2) / counts
+    })
+}
+
+/// The sums over windows that reach so far to each side along a dimension, as far as they are in the image.
+///
+/// Burn's pooling of windows that overlap is wrong on some GPUs (0.22.1 on wgpu, where widths are multiples
+/// of 4).
+pub(crate) fn window_sum(plane: Tensor<4>, dim: usize, reach: usize) -> Tensor<4> {
+    let size = plane.dims()[dim];
+    // What is further away is outside.
+    let reach = reach.min(size);
+    let mut padding = [(0, 0); 4];
+    padding[dim] = (reach, reach);
+    let padded = plane.pad(padding, PadMode::Constant(0.0));
+    let shifted = (0..=2 * reach).map(|start| padded.clone().narrow(dim, start, size));
+    shifted.reduce(|sum, part| sum + part).expect("a window has a middle")
 }
 
 /// Planes filtered with themselves as the guide, all by the same factor: that of the sum of their variances.

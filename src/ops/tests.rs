@@ -272,6 +272,37 @@ fn networks_of_many_channels() {
     }
 }
 
+/// Sizes that random ones seldom are, on every device.
+#[test]
+fn the_smallest_and_the_narrowest_images() {
+    let shape =
+        Shape { inputs: 3, channels: 5, blocks: 2, depth: 2, shared: true, normalized: false };
+    for device in devices() {
+        for size @ [batch, height, width] in
+            [[1, 1, 1], [3, 1, 1], [1, 1, 2], [2, 2, 1], [1, 1, 70], [2, 70, 1], [2, 17, 33]]
+        {
+            for output in [Output::Conv, Output::ClampedSigmoid { least: 0.2 }] {
+                check_network(shape, output, size, 5, &device);
+            }
+            // There is no variance in a single pixel.
+            if batch * height * width > 2 {
+                check_network(Shape { normalized: true, ..shape }, Output::Sum, size, 5, &device);
+            }
+            let images = [[batch, 3, height, width], [4, 3, 3, 3]];
+            let arguments = Arguments { seed: 3, images, vectors: [4, 1] };
+            let of = |function: Conv| {
+                arguments.run(&device, |image, weight, bias, _| function(image, weight, bias))
+            };
+            agree(&of(conv3x3), &of(plain::conv3x3), 1e-5, 0.1);
+            let arguments = Arguments { images: [images[0]; 2], ..arguments };
+            let of = |function: fn(Tensor<4>, Tensor<4>) -> Tensor<4>| {
+                arguments.run(&device, |image, light, _, _| function(image, light.abs() + 0.3))
+            };
+            agree(&of(reflectance)[..3], &of(plain::reflectance)[..3], 1e-5, 0.1);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
 
@@ -479,6 +510,21 @@ fn gradients_agree_with_finite_differences() {
                 },
             );
         }
+        // A network, whose channels are shifted in the same way.
+        let shape =
+            Shape { inputs: 2, channels: 3, blocks: 2, depth: 1, shared: false, normalized: true };
+        let network = &Arc::new(shape.network(Output::MinusSigmoid));
+        let count = shape.count(network);
+        for side in [3.0, -3.0] {
+            let shifts = (0..count).map(|n| if shape.is_shift(network, n) { side } else { 0.0 });
+            let shifts: Vec<f32> = shifts.collect();
+            Arguments { seed, images: [[2, 2, 4, 6], [1; 4]], vectors: [count, 1] }
+                .check_by_differences(&device, |image, _, parameters, _| {
+                    let shifts = TensorData::new(shifts.clone(), [count]);
+                    let shifts = Tensor::<1>::from_data(shifts, &image.device());
+                    conv_network(&image, network, &(parameters * 0.3 + shifts)).unwrap().0
+                });
+        }
         for per_pixel in [false, true] {
             Arguments { seed, images: [[1, 3, 4, 5]; 2], vectors: [1; 2] }.check_by_differences(
                 &device,
@@ -532,6 +578,22 @@ fn what_is_not_a_number_is_not_swallowed() {
             for (input, light) in [(&broken, &image), (&image, &broken)] {
                 let value = host(loss(input.clone(), light.clone(), weighting(10.0, false)).0);
                 assert!(!value[0].is_finite(), "{value:?}");
+                // Its gradients are lost where Burn's are.
+                for fidelity in [0.0, 1.5] {
+                    let gradients = |function: Loss| {
+                        let [input, light] =
+                            [input, light].map(|image| image.clone().autodiff().require_grad());
+                        let weighting = Weighting { fidelity, ..weighting(10.0, false) };
+                        let loss = function(input.clone(), light.clone(), weighting).0;
+                        let gradients = loss.backward();
+                        [input, light].map(|image| unreal(image.grad(&gradients).unwrap()))
+                    };
+                    let (found, expected) = (gradients(loss), gradients(plain::loss));
+                    for (found, expected) in found.iter().zip(&expected) {
+                        let lost = found.iter().zip(expected).filter(|(f, e)| **e && !**f);
+                        assert_eq!(lost.count(), 0, "{bad} {fidelity}");
+                    }
+                }
             }
         }
     }

@@ -19,6 +19,11 @@ pub(super) fn takes(estimator: &FoldedEstimator) -> bool {
     estimator.arranged(Prepared::new).is_some()
 }
 
+/// Whether the kernels can take images of this shape with an estimator that they take.
+pub(super) fn takes_images(estimator: &FoldedEstimator, shape: [usize; 4]) -> bool {
+    prepared(estimator).takes(shape)
+}
+
 impl EnhanceOps for CubeBackend {
     fn enhance_planes(
         image: FloatTensor<Self>,

@@ -1,4 +1,5 @@
 //! The operations on each of Burn's backends, a file for each that has kernels.
+#![allow(unreachable_patterns, reason = "where one kind of backend is compiled in")]
 
 #[cfg(feature = "train")]
 mod autodiff;
@@ -66,7 +67,6 @@ pub(super) fn operations(device: &Device) -> &'static [Operation] {
         burn::backend::DispatchDevice::NdArray(_) => CPU,
         #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(_) => GPU,
-        #[allow(unreachable_patterns, reason = "where these are the only backends")]
         _ => &[],
     }
 }
@@ -82,14 +82,16 @@ pub(super) fn has_collectives(device: &Device) -> bool {
 }
 
 /// Whether the kernels of a device's backend can take a tensor of this shape: on GPUs places are numbers of 32 bits,
-/// and images of a batch and rows of tiles are counted in workgroups.
+/// and images of a batch, and tiles along each side, are counted in workgroups.
 #[allow(unused_variables, reason = "without a backend that has limits")]
 pub(super) fn takes_shape(device: &Device, shape: &[usize]) -> bool {
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(_) => {
             let counted = match *shape {
-                [batch, _, height, _] => batch <= 16_384 && height <= 1 << 19,
+                [batch, _, height, width] => {
+                    batch <= 16_384 && height.max(width) <= super::cube::LONGEST_SIDE
+                }
                 _ => true,
             };
             counted && shape.iter().product::<usize>() <= i32::MAX as usize
@@ -98,12 +100,27 @@ pub(super) fn takes_shape(device: &Device, shape: &[usize]) -> bool {
     }
 }
 
-/// Whether the kernels of a device's backend can take an estimator. What they cannot is computed layer by layer.
+/// Whether the kernels of a device's backend can take an estimator. What they cannot is computed by Burn's operations.
 #[allow(unused_variables, reason = "without a backend that has limits")]
 pub(super) fn takes(device: &Device, estimator: &FoldedEstimator) -> bool {
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(_) => cube::takes(estimator),
+        _ => true,
+    }
+}
+
+/// Whether the kernels of a device's backend can take images `[batch, 3, height, width]` with an estimator that they
+/// take.
+#[allow(unused_variables, reason = "without a backend that has limits")]
+pub(super) fn takes_images(
+    device: &Device,
+    estimator: &FoldedEstimator,
+    shape: [usize; 4],
+) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "cube")]
+        burn::backend::DispatchDevice::Cube(_) => cube::takes_images(estimator, shape),
         _ => true,
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 /// Hints that some samples will be read soon.
 #[inline(always)]
+#[allow(unsafe_code, reason = "the standard library has no safe function for it")]
 fn prefetch<T>(samples: &[T]) {
     #[cfg(target_arch = "x86_64")]
     for line in samples.chunks(64 / size_of::<T>()) {

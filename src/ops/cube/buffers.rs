@@ -1,4 +1,5 @@
 //! Buffers on the device.
+#![cfg_attr(not(feature = "train"), allow(dead_code, reason = "some of it is for training"))]
 
 use super::limits::MOST_WORKGROUPS;
 use burn::backend::{DType, Shape};

@@ -1,4 +1,5 @@
-//! From dark images to bright ones in one launch, and the sample that the exposure is found from.
+//! From dark images to bright ones, and the sample that the exposure is found from: in one launch with the estimator,
+//! or after its layers.
 
 use super::estimate::{Estimate, Place, estimate, strip_start};
 use super::format::{Pixels, read_pixel, write_pixels};
@@ -23,6 +24,7 @@ impl Look {
 #[cube(launch_unchecked)]
 pub(super) fn enhance_planes(
     source: &[u32],
+    parameters: &[f32],
     illumination: &mut [f32],
     result: &mut [f32],
     height: i32,
@@ -40,7 +42,7 @@ pub(super) fn enhance_planes(
     let place = tile_place(height, width, first, tile);
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
     let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
-    estimate(source, area, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
+    estimate(source, parameters, area, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
     let strip = strip_start(comptime!(tile.reach), tile);
     let own = (UNIT_POS as usize) < comptime!(tile.strips(tile.reach));
     let mut color = Array::<f32>::new(3usize);
@@ -75,6 +77,7 @@ pub(super) fn enhance_planes(
 #[cube(launch_unchecked)]
 pub(super) fn enhance_pixels(
     source: &[u32],
+    parameters: &[f32],
     target: &mut [u32],
     height: i32,
     width: i32,
@@ -88,7 +91,7 @@ pub(super) fn enhance_pixels(
     let place = tile_place(height, width, 0i32, tile);
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
     let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
-    estimate(source, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
+    estimate(source, parameters, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
     let strip = strip_start(comptime!(tile.reach), tile);
     let left = column(strip, &place, tile);
     let own = (UNIT_POS as usize) < comptime!(tile.strips(tile.reach));
@@ -127,6 +130,7 @@ pub(super) fn enhance_pixels(
 #[cube(launch_unchecked)]
 pub(super) fn sample_pixels(
     source: &[u32],
+    parameters: &[f32],
     tiles: &[u32],
     points: &[u32],
     output: &mut [f32],
@@ -144,26 +148,36 @@ pub(super) fn sample_pixels(
     let first = before - (top - reach) * pitch - (left - reach);
     let place = Place { top, left, height, width, first, pitch };
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tile.floats()));
-    let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
-    estimate(source, 0usize, &mut shared, &place, &mut sums, comptime!(kernel.clone()));
-    // The sums take the place of the features that they were made from.
-    sync_cube();
-    let strip = strip_start(comptime!(tile.reach), tile);
-    if (UNIT_POS as usize) < comptime!(tile.strips(tile.reach)) {
-        #[unroll]
-        for y in 0..ROWS {
+    if comptime!(kernel.network.is_some()) {
+        let mut sums = Array::<Row>::new(comptime!(3 * ROWS));
+        estimate(
+            source,
+            parameters,
+            0usize,
+            &mut shared,
+            &place,
+            &mut sums,
+            comptime!(kernel.clone()),
+        );
+        // The sums take the place of the features that they were made from.
+        sync_cube();
+        let strip = strip_start(comptime!(tile.reach), tile);
+        if (UNIT_POS as usize) < comptime!(tile.strips(tile.reach)) {
             #[unroll]
-            for x in 0..COLUMNS {
-                let offset = comptime!((y + 1) * tile.pitch() + x + 1);
+            for y in 0..ROWS {
                 #[unroll]
-                for c in 0..3 {
-                    let sum = sums[comptime!(c * ROWS + y)].extract(x);
-                    shared[strip + comptime!(offset + c * tile.plane())] = sum;
+                for x in 0..COLUMNS {
+                    let offset = comptime!((y + 1) * tile.pitch() + x + 1);
+                    #[unroll]
+                    for c in 0..3 {
+                        let sum = sums[comptime!(c * ROWS + y)].extract(x);
+                        shared[strip + comptime!(offset + c * tile.plane())] = sum;
+                    }
                 }
             }
         }
+        sync_cube();
     }
-    sync_cube();
     let mut color = Array::<f32>::new(3usize);
     let begin = tiles[index * 4 + 2] as usize + UNIT_POS as usize;
     for point in range_stepped(begin, tiles[index * 4 + 3] as usize, comptime!(tile.units())) {
@@ -172,11 +186,16 @@ pub(super) fn sample_pixels(
         let pixel = place.index(top + down as i32, left + across as i32);
         read_pixel(source, 0usize, pixel, &mut color, comptime!(kernel.source));
         let to = points[point * 2 + 1] as usize * 6;
-        let from = (down + comptime!(tile.reach)) * comptime!(tile.pitch()) + across;
+        let (down, across) = (down + comptime!(tile.reach), across + comptime!(tile.reach));
         #[unroll]
         for c in 0..3 {
-            let sum = shared[from + comptime!(tile.reach + c * tile.plane())];
             output[to + c] = color[c];
+            let sum = if comptime!(kernel.network.is_some()) {
+                shared[down * comptime!(tile.pitch()) + across + comptime!(c * tile.plane())]
+            } else {
+                let plane = (index * 3 + c) * comptime!(tile.outer_rows() * tile.outer_columns());
+                parameters[plane + down * comptime!(tile.outer_columns()) + across]
+            };
             output[to + comptime!(c + 3)] = illumination_of(sum, color[c]);
         }
     }

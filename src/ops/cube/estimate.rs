@@ -1,8 +1,8 @@
 //! The illumination estimator in one launch: a workgroup computes a tile of the picture, layer by layer in its
 //! memory. A unit computes strips in registers, so that it loads a value once for several products.
 //!
-//! The weights are constants of the kernel, so every estimator has kernels of its own: they load nothing but
-//! pixels.
+//! Weights that stay are constants of the kernel, so every estimator has kernels of its own: they load nothing but
+//! pixels. Those that change, are too many for a program, or are no numbers, are in a buffer.
 
 use super::format::{Format, read_pixel};
 use super::tile::{COLUMNS, ROWS, Row, Tile};
@@ -10,26 +10,54 @@ use crate::ops::{FoldedEstimator, Weights};
 use burn_cubecl::cubecl::{self, prelude::*};
 use std::sync::Arc;
 
-/// An estimator's weights as constants of a kernel.
+/// The most products with weights that are written out in a kernel: more would take seconds to compile.
+const MOST_PRODUCTS: usize = 700;
+
+/// An estimator's layers, as a kernel is made for them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Network {
     /// In the order in which they are applied.
-    layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer>,
 }
 
-/// The weights of a convolution. Constants of a kernel are compared by their bits.
+/// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Layer {
-    inputs: usize,
-    outputs: usize,
-    /// `[outputs, inputs, 3, 3]`
-    weights: Arc<[u32]>,
-    biases: Arc<[u32]>,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    /// Where its parameters begin in the buffer of all: weights, `[outputs, inputs, 3, 3]`, and biases.
+    pub(super) first: usize,
+    /// The same as constants, if they are. Constants of a kernel are compared by their bits.
+    constants: Option<Arc<[u32]>>,
 }
 
 impl Network {
     pub(crate) fn new(estimator: &FoldedEstimator) -> Self {
-        Self { layers: estimator.layers.iter().map(Layer::new).collect() }
+        let weights = estimator.layers.iter().map(|layer| layer.weight.len());
+        let constant = !estimator.changing
+            && weights.sum::<usize>() <= MOST_PRODUCTS
+            && estimator.layers.iter().all(Weights::is_finite);
+        Self::with_constants(estimator, constant)
+    }
+
+    /// One whose parameters are in a buffer.
+    pub(super) fn in_buffer(estimator: &FoldedEstimator) -> Self {
+        Self::with_constants(estimator, false)
+    }
+
+    fn with_constants(estimator: &FoldedEstimator, constant: bool) -> Self {
+        let mut first = 0;
+        let layers = estimator.layers.iter().map(|weights| {
+            let layer = Layer::new(weights, first, constant);
+            first += weights.parameters().count();
+            layer
+        });
+        Self { layers: layers.collect() }
+    }
+
+    /// Whether the kernels have all parameters as constants.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.layers.iter().all(|layer| layer.constants.is_some())
     }
 
     /// Layers, and the pixels that are seen to each side.
@@ -41,17 +69,6 @@ impl Network {
         self.layers[0].outputs
     }
 
-    /// A program's constants are numbers.
-    pub(crate) fn is_finite(&self) -> bool {
-        let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
-        self.layers.iter().all(|layer| layer.weights.iter().chain(&*layer.biases).all(finite))
-    }
-
-    /// The weights of all layers, which are as many products in a kernel for each pixel of a strip.
-    pub(crate) fn weights(&self) -> usize {
-        self.layers.iter().map(|layer| layer.weights.len()).sum()
-    }
-
     /// The convolution of a layer, counted from 1; the last one is that to the illumination.
     fn layer(&self, layer: usize) -> Layer {
         self.layers[layer - 1].clone()
@@ -59,26 +76,39 @@ impl Network {
 }
 
 impl Layer {
-    fn new(Weights { weight, bias }: &Weights) -> Self {
-        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
-        let outputs = bias.len();
-        let inputs = weight.len() / (outputs * 9).max(1);
-        Self { inputs, outputs, weights: bits(weight), biases: bits(bias) }
+    fn new(weights: &Weights, first: usize, constant: bool) -> Self {
+        let outputs = weights.bias.len();
+        let inputs = weights.weight.len() / (outputs * 9).max(1);
+        let constants = constant.then(|| weights.parameters().map(f32::to_bits).collect());
+        Self { inputs, outputs, first, constants }
     }
 
-    fn weight(&self, output: usize, input: usize, tap: usize) -> f32 {
-        f32::from_bits(self.weights[(output * self.inputs + input) * 9 + tap])
+    fn weights(&self) -> usize {
+        self.outputs * self.inputs * 9
     }
 
-    fn bias(&self, output: usize) -> f32 {
-        f32::from_bits(self.biases[output])
+    /// The place of a weight among the layer's parameters.
+    fn weight(&self, output: usize, input: usize, tap: usize) -> usize {
+        (output * self.inputs + input) * 9 + tap
+    }
+
+    /// The place of a bias among the layer's parameters.
+    fn bias(&self, output: usize) -> usize {
+        self.weights() + output
+    }
+
+    /// A parameter that is a constant, by its place.
+    fn constant(&self, place: usize) -> f32 {
+        let constants = self.constants.as_ref().expect("only constants are asked for");
+        f32::from_bits(constants[place])
     }
 }
 
 /// What a kernel is made for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Estimate {
-    pub(crate) network: Network,
+    /// `None` where it was applied already, layer by layer.
+    pub(crate) network: Option<Network>,
     pub(crate) tile: Tile,
     pub(crate) source: Format,
 }
@@ -109,10 +139,30 @@ impl Place {
     }
 }
 
-/// The last convolution at this unit's strip of a tile: three channels of `ROWS` rows. Needs all units.
+/// The last convolution at this unit's strip of a tile: three channels of `ROWS` rows. Needs all units. Where the
+/// network was applied already, the sums of that convolution are in the place of the parameters.
 #[cube]
 pub(super) fn estimate(
     source: &[u32],
+    parameters: &[f32],
+    area: usize,
+    shared: &mut [f32],
+    place: &Place,
+    sums: &mut Array<Row>,
+    #[comptime] kernel: Estimate,
+) {
+    if comptime!(kernel.network.is_some()) {
+        apply(source, parameters, area, shared, place, sums, kernel);
+    } else {
+        read(parameters, place, sums, comptime!(kernel.tile));
+    }
+}
+
+/// Applies a network to a tile, up to the last convolution at this unit's strip.
+#[cube]
+fn apply(
+    source: &[u32],
+    parameters: &[f32],
     area: usize,
     shared: &mut [f32],
     place: &Place,
@@ -120,16 +170,41 @@ pub(super) fn estimate(
     #[comptime] kernel: Estimate,
 ) {
     let tile = comptime!(kernel.tile);
-    let reach = comptime!(kernel.network.reach());
+    let network = comptime!(kernel.network.clone().expect("it is applied"));
+    let reach = comptime!(network.reach());
     load(source, area, shared, place, comptime!(kernel.source), tile);
     sync_cube();
     #[unroll]
     for before in 0..comptime!(reach - 1) {
         let layer = comptime!(before + 1);
-        feature_layer(shared, place, layer, comptime!(kernel.network.layer(layer)), tile);
+        let convolution = comptime!(network.layer(layer));
+        feature_layer(shared, parameters, place, layer, convolution, tile);
     }
     let at = strip_start(reach, tile);
-    convolve(&*shared, at, sums, comptime!(kernel.network.layer(reach)), tile);
+    convolve(&*shared, parameters, at, sums, comptime!(network.layer(reach)), tile);
+}
+
+/// Reads the sums at this unit's strip of a tile of one layer from those of a batch, `[batch, 3, height, width]`.
+#[cube]
+fn read(batch: &[f32], place: &Place, sums: &mut Array<Row>, #[comptime] tile: Tile) {
+    let at = strip_start(1usize, tile);
+    let area = (place.height * place.width) as usize;
+    #[unroll]
+    for y in 0..ROWS {
+        let row = place.top + i32::cast_from(at / comptime!(tile.pitch())) + comptime!(y as i32);
+        #[unroll]
+        for x in 0..COLUMNS {
+            let column = i32::cast_from(at % comptime!(tile.pitch())) + comptime!(x as i32);
+            let column = place.left + column;
+            let pixel = select(place.contains(row, column), place.index(row, column), 0usize);
+            #[unroll]
+            for c in 0..3 {
+                let mut strip = sums[comptime!(c * ROWS + y)];
+                strip.insert(x, batch[pixel + c * area]);
+                sums[comptime!(c * ROWS + y)] = strip;
+            }
+        }
+    }
 }
 
 /// Loads the image's part for a tile; zeros outside the image.
@@ -167,6 +242,7 @@ fn load(
 #[cube]
 fn feature_layer(
     shared: &mut [f32],
+    parameters: &[f32],
     place: &Place,
     #[comptime] layer: usize,
     #[comptime] convolution: Layer,
@@ -180,7 +256,7 @@ fn feature_layer(
     let own = (UNIT_POS as usize) < comptime!(tile.strips(layer));
     let mut features = Array::<Row>::new(comptime!(channels * ROWS));
     if own {
-        convolve(&*shared, at, &mut features, comptime!(convolution.clone()), tile);
+        convolve(&*shared, parameters, at, &mut features, comptime!(convolution.clone()), tile);
     }
     sync_cube();
     if own {
@@ -234,37 +310,87 @@ pub(super) fn strip_start(#[comptime] layer: usize, #[comptime] tile: Tile) -> u
 #[cube]
 fn convolve(
     shared: &[f32],
+    parameters: &[f32],
     at: usize,
     sums: &mut Array<Row>,
     #[comptime] layer: Layer,
     #[comptime] tile: Tile,
 ) {
-    let outputs = comptime!(layer.outputs);
     #[unroll]
-    for o in 0..outputs {
+    for o in 0..comptime!(layer.outputs) {
+        let place = comptime!(layer.bias(o));
+        let bias = parameter(parameters, 0usize, comptime!(layer.clone()), place);
         #[unroll]
         for y in 0..ROWS {
-            sums[comptime!(o * ROWS + y)] = Row::new(f32::new(comptime!(layer.bias(o))));
+            sums[comptime!(o * ROWS + y)] = Row::new(bias);
         }
     }
-    #[unroll]
-    for i in 0..comptime!(layer.inputs) {
+    if comptime!(layer.constants.is_some()) {
         #[unroll]
-        for row in 0..comptime!(ROWS + 2) {
-            let start = at + comptime!(i * tile.plane() + row * tile.pitch());
-            let taps = taps(shared, start);
-            // The rows of the strip that this one contributes to.
-            #[unroll]
-            for y in 0..ROWS {
-                if comptime!(row >= y && row < y + 3) {
+        for i in 0..comptime!(layer.inputs) {
+            let start = at + comptime!(i * tile.plane());
+            add_input(shared, parameters, start, 0usize, sums, comptime!(layer.clone()), i, tile);
+        }
+    } else {
+        for i in 0..comptime!(layer.inputs) {
+            let (start, further) = (at + i * comptime!(tile.plane()), i * 9);
+            add_input(
+                shared,
+                parameters,
+                start,
+                further,
+                sums,
+                comptime!(layer.clone()),
+                0usize,
+                tile,
+            );
+        }
+    }
+}
+
+/// A parameter of a layer, by its place: a constant, or so many places further on in the buffer.
+#[cube]
+fn parameter(
+    parameters: &[f32],
+    further: usize,
+    #[comptime] layer: Layer,
+    #[comptime] place: usize,
+) -> f32 {
+    if comptime!(layer.constants.is_some()) {
+        f32::new(comptime!(layer.constant(place)))
+    } else {
+        parameters[further + comptime!(layer.first + place)]
+    }
+}
+
+/// Adds what an input of a convolution contributes to a strip. Constants are found by the input's number. In a buffer,
+/// where inputs are a loop and `input` is 0, they are so many places further on.
+#[cube]
+fn add_input(
+    shared: &[f32],
+    parameters: &[f32],
+    start: usize,
+    further: usize,
+    sums: &mut Array<Row>,
+    #[comptime] layer: Layer,
+    #[comptime] input: usize,
+    #[comptime] tile: Tile,
+) {
+    #[unroll]
+    for row in 0..comptime!(ROWS + 2) {
+        let taps = taps(shared, start + comptime!(row * tile.pitch()));
+        // The rows of the strip that this one contributes to.
+        #[unroll]
+        for y in 0..ROWS {
+            if comptime!(row >= y && row < y + 3) {
+                #[unroll]
+                for tap in 0..3 {
                     #[unroll]
-                    for tap in 0..3 {
-                        #[unroll]
-                        for o in 0..outputs {
-                            let weight =
-                                f32::new(comptime!(layer.weight(o, i, (row - y) * 3 + tap)));
-                            sums[comptime!(o * ROWS + y)] += Row::new(weight) * taps[tap];
-                        }
+                    for o in 0..comptime!(layer.outputs) {
+                        let place = comptime!(layer.weight(o, input, (row - y) * 3 + tap));
+                        let weight =
+                            parameter(parameters, further, comptime!(layer.clone()), place);
+                        sums[comptime!(o * ROWS + y)] += Row::new(weight) * taps[tap];
                     }
                 }
             }
@@ -279,15 +405,25 @@ pub(super) fn taps(values: &[f32], start: usize) -> Array<Row> {
     let mut taps = Array::<Row>::new(3usize);
     #[unroll]
     for x in 0..comptime!(COLUMNS + 2) {
-        let value = values[start + x];
-        #[unroll]
-        for tap in 0..3 {
-            if comptime!(x >= tap && x < tap + COLUMNS) {
-                let mut row = taps[tap];
-                row.insert(comptime!(x - tap), value);
-                taps[tap] = row;
-            }
-        }
+        insert(&mut taps, values[start + x], 0usize, x);
     }
     taps
+}
+
+/// Puts a value of a row, counted from the one left of a strip, where each of three taps takes it from.
+#[cube]
+pub(super) fn insert(
+    taps: &mut Array<Row>,
+    value: f32,
+    #[comptime] first: usize,
+    #[comptime] column: usize,
+) {
+    #[unroll]
+    for tap in 0..3 {
+        if comptime!(column >= tap && column < tap + COLUMNS) {
+            let mut row = taps[comptime!(first + tap)];
+            row.insert(comptime!(column - tap), value);
+            taps[comptime!(first + tap)] = row;
+        }
+    }
 }

@@ -5,12 +5,13 @@ use super::denoise;
 use super::enhance::{self, Look};
 use super::estimate::{Estimate, Network};
 use super::format::{Format, Pixels};
-use super::limits::{BUFFER_BYTES, MOST_WORKGROUPS, SHARED_FLOATS, UNITS, workgroup};
+use super::layers::{self, After, Convolution};
+use super::limits::{BUFFER_BYTES, LONGEST_SIDE, MOST_BYTES, MOST_WORKGROUPS, workgroup};
 use super::tile::{COLUMNS, Tile};
 use crate::error::{Error, Result};
 use crate::ops::pixel::{EnhancePixel, Level};
 use crate::ops::tiles::{Tile as Rectangle, tiles};
-use crate::ops::{FoldedEstimator, Lit, Piece, Rendering, Samples};
+use crate::ops::{FoldedEstimator, Lit, Piece, Rendering, Samples, Weights};
 use burn_cubecl::cubecl::bytes::Bytes;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::server::Handle;
@@ -25,33 +26,149 @@ pub(crate) struct Prepared {
     tile: Tile,
     /// The same for a sample.
     sample: Tile,
+    /// The parameters of all layers, one after the other, where they are no constants of the kernels.
+    parameters: Vec<f32>,
+    /// Whether each layer is a launch of its own, since the network is too large for one.
+    layered: bool,
 }
 
-/// Rows and columns of the tiles that a sample is computed in: as most of the pieces that it consists of, 4×42, in
-/// whole strips.
-const SAMPLE_TILE: [usize; 2] = [4, 44];
-
-/// The most weights of a kernel's constants: more would take seconds to compile.
-const MOST_WEIGHTS: usize = 700;
-
 impl Prepared {
-    /// `None` where the network is too large for one launch: for a workgroup's memory, or for a program. What is not
-    /// a number cannot be a constant of one.
+    /// `None` where the network sees too far for a sample.
     pub(crate) fn new(estimator: &FoldedEstimator) -> Option<Self> {
-        let network = Network::new(estimator);
-        let (reach, channels) = (network.reach(), network.channels().max(3));
-        let [rows, columns] = SAMPLE_TILE;
-        let sample = Tile { rows, columns, reach, channels };
-        let small = network.weights() <= MOST_WEIGHTS
-            && sample.floats() <= SHARED_FLOATS
-            && sample.units() <= UNITS;
-        let tile = (small && network.is_finite()).then(|| Tile::largest(reach, channels))??;
-        Some(Self { network, tile, sample })
+        let (reach, channels) = (estimator.layers.len(), estimator.layers[0].bias.len().max(3));
+        let tiles = Tile::largest(reach, channels).zip(Tile::of_sample(reach, channels));
+        let layered = tiles.is_none();
+        let (network, (tile, sample)) = match tiles {
+            Some(tiles) => (Network::new(estimator), tiles),
+            None => {
+                let tiles = (Tile::of_one_layer(), Tile::of_sample(reach, 0)?);
+                (Network::in_buffer(estimator), tiles)
+            }
+        };
+        let parameters = match network.is_constant() {
+            true => Vec::new(),
+            false => estimator.layers.iter().flat_map(Weights::parameters).collect(),
+        };
+        Some(Self { network, tile, sample, parameters, layered })
+    }
+
+    /// Whether the kernels can take images `[batch, 3, height, width]`: the features of one must fit into a buffer.
+    pub(crate) fn takes(&self, [_, _, height, width]: [usize; 4]) -> bool {
+        !self.layered || height.saturating_mul(width) <= MOST_BYTES / self.bytes_of_features()
+    }
+
+    /// The images of so many pixels whose layers are computed together.
+    fn together(&self, pixels: usize) -> usize {
+        let most = BUFFER_BYTES / self.bytes_of_features() / pixels;
+        most.min(MOST_WORKGROUPS / self.network.channels().max(3)).max(1)
+    }
+
+    /// The bytes of a pixel's features.
+    fn bytes_of_features(&self) -> usize {
+        self.network.channels().max(3) * size_of::<f32>()
+    }
+
+    /// The buffer of parameters that the kernels are given. Where they need none, it has a size all the same.
+    fn parameters(&self, client: &Client) -> Handle {
+        match self.network.is_constant() {
+            true => client.empty(size_of::<f32>()),
+            false => client.create(Bytes::from_elems(self.parameters.clone())),
+        }
+    }
+
+    /// What the kernels that estimate take for parameters: where the network is applied layer by layer, which is done
+    /// here, the sums of its last convolution.
+    fn parameters_or_sums(&self, client: &Client, images: Images) -> Handle {
+        match self.layered {
+            true => sums(client, self, images),
+            false => self.parameters(client),
+        }
     }
 
     fn estimate(&self, tile: Tile, source: Format) -> Estimate {
-        Estimate { network: self.network.clone(), tile, source }
+        let network = (!self.layered).then(|| self.network.clone());
+        Estimate { network, tile, source }
     }
+}
+
+/// Images in a buffer.
+struct Images<'a> {
+    buffer: &'a Handle,
+    format: Format,
+    count: usize,
+    /// Rows and columns of each.
+    size: [usize; 2],
+    pieces: Option<Pieces<'a>>,
+}
+
+/// That images are pieces of a picture of `[height, width]`, each with a border.
+struct Pieces<'a> {
+    /// Four numbers of each piece, of which the first two are row and column of its first pixel inside the border.
+    places: &'a Handle,
+    border: usize,
+    picture: [usize; 2],
+}
+
+/// The last convolution of a network that is applied layer by layer: `[count, 3, rows, columns]`.
+fn sums(client: &Client, prepared: &Prepared, images: Images) -> Handle {
+    let Images { buffer, format, count, size: [rows, columns], pieces } = images;
+    let parameters = prepared.parameters(client);
+    let nothing = client.empty(size_of::<f32>());
+    let (places, border, [height, width]) = match &pieces {
+        Some(pieces) => (pieces.places, Some(pieces.border), pieces.picture),
+        None => (&nothing, None, [rows, columns]),
+    };
+    let tile = Tile::of_one_layer();
+    let layers = &prepared.network.layers;
+    let buffer_of = |images: usize, channels: usize| {
+        client.empty(images * channels * rows * columns * size_of::<f32>())
+    };
+    let sums = buffer_of(count, 3);
+    let together = prepared.together(rows * columns);
+    for first in (0..count).step_by(together) {
+        let images = together.min(count - first);
+        let mut features = nothing.clone();
+        for (index, layer) in layers.iter().enumerate() {
+            let last = index + 1 == layers.len();
+            let convolution = Convolution {
+                inputs: layer.inputs,
+                outputs: layer.outputs,
+                after: match index {
+                    0 => After::Relu,
+                    _ if last => After::Nothing,
+                    _ => After::ReluAndInput,
+                },
+                source: (index == 0).then_some(format),
+                border,
+            };
+            let source = if index == 0 { buffer } else { &nothing };
+            let result = if last { sums.clone() } else { buffer_of(images, layer.outputs) };
+            // SAFETY: the kernel keeps to pixels of the images, of which source, features, result and sums have as
+            // many; places are those of as many images.
+            unsafe {
+                layers::layer::launch_unchecked(
+                    client,
+                    workgroups([images * convolution.groups(), rows, columns], tile.size()),
+                    workgroup(tile.units(), tile.floats()),
+                    words(source),
+                    words(&features),
+                    words(&parameters),
+                    words(places),
+                    words(&result),
+                    rows as i32,
+                    columns as i32,
+                    height as i32,
+                    width as i32,
+                    layer.first,
+                    first,
+                    convolution,
+                    tile,
+                );
+            }
+            features = result;
+        }
+    }
+    sums
 }
 
 /// Workgroups for a batch of images of `[height, width]`, for a tile of `[rows, columns]` each.
@@ -71,6 +188,14 @@ pub(crate) fn enhance_planes(
     let [batch, _, height, width] = image.meta.shape().dims();
     let [illumination, bright] = [like(&image), like(&image)];
     let tile = prepared.tile;
+    let images = Images {
+        buffer: &image.handle,
+        format: Format::Planes,
+        count: batch,
+        size: [height, width],
+        pieces: None,
+    };
+    let parameters = prepared.parameters_or_sums(&image.client, images);
     // SAFETY: the kernel keeps to pixels of the images, of which all three tensors have as many.
     unsafe {
         enhance::enhance_planes::launch_unchecked(
@@ -78,6 +203,7 @@ pub(crate) fn enhance_planes(
             workgroups([batch, height, width], tile.size()),
             workgroup(tile.units(), tile.floats()),
             words(&image.handle),
+            words(&parameters),
             words(&illumination.handle),
             words(&bright.handle),
             height as i32,
@@ -115,6 +241,18 @@ fn pixels<P: EnhancePixel>() -> Pixels {
     Pixels { channels: usize::from(P::CHANNEL_COUNT), depth: size_of::<P::Subpixel>() }
 }
 
+/// The most pixels of an image of `[height, width]` that are enhanced together, where a buffer has so many bytes for
+/// each.
+fn most_pixels(size: [usize; 2], bytes: usize) -> usize {
+    // Rows in a buffer are filled up to whole words: by little, except for very narrow images.
+    let filled = size[1].next_multiple_of(COLUMNS) as f64 / size[1] as f64;
+    let most = (BUFFER_BYTES as f64 / (bytes as f64 * filled * 1.1)) as usize;
+    match size.iter().all(|side| *side <= LONGEST_SIDE) {
+        true => most,
+        false => most.min(LONGEST_SIDE),
+    }
+}
+
 /// Enhances an image of `[height, width]` in host memory. Both sides are large enough for the size.
 ///
 /// An image that is too large for a buffer is done in rectangles.
@@ -126,15 +264,12 @@ pub(crate) fn enhance_pixels<P: EnhancePixel>(
     source: Samples<&[P::Subpixel]>,
     target: Samples<&mut [P::Subpixel]>,
 ) -> Result<()> {
-    let filter = if rendering.has_filter() { Rendering::FILTER_REACH } else { 0 };
-    let bytes = if rendering.has_filter() { 3 * size_of::<f32>() } else { pixels::<P>().bytes() };
-    // The rows of a target are filled up to whole words.
-    let filled = size[1].next_multiple_of(COLUMNS);
-    let most = BUFFER_BYTES / bytes / filled * size[1] / 10 * 9;
-    // No tile of a workgroup has shorter sides.
-    let longest = MOST_WORKGROUPS * 4;
-    let most = if size.iter().any(|side| *side > longest) { most.min(longest) } else { most };
-    for rectangle in tiles(size, prepared.network.reach() + filter, most) {
+    let (filter, bytes) = match rendering.has_filter() {
+        true => (Rendering::FILTER_REACH, 3 * size_of::<f32>()),
+        false => (0, pixels::<P>().bytes()),
+    };
+    let bytes = if prepared.layered { prepared.bytes_of_features() } else { bytes };
+    for rectangle in tiles(size, prepared.network.reach() + filter, most_pixels(size, bytes)) {
         let dark = client.create(upload::<P>(source, &rectangle));
         let bright = enhance_buffer(
             client,
@@ -198,6 +333,14 @@ fn enhance_buffer(
     let count = workgroups([1, height, width], tile.size());
     let units = workgroup(tile.units(), tile.floats());
     let estimate = prepared.estimate(tile, Format::Pixels(pixels));
+    let images = Images {
+        buffer: &source,
+        format: Format::Pixels(pixels),
+        count: 1,
+        size: [height, width],
+        pieces: None,
+    };
+    let parameters = prepared.parameters_or_sums(client, images);
     let look = Look::new(rendering);
     let (strength, power) = (rendering.strength, rendering.power());
     let (rows, columns) = (height as i32, width as i32);
@@ -213,6 +356,7 @@ fn enhance_buffer(
                 count,
                 units,
                 words(&source),
+                words(&parameters),
                 words(&nothing),
                 words(&bright),
                 rows,
@@ -241,6 +385,7 @@ fn enhance_buffer(
                 count,
                 units,
                 words(&source),
+                words(&parameters),
                 words(&target),
                 rows,
                 columns,
@@ -280,6 +425,14 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
     let [tiles, points] = [tiles, points].map(|words| client.create(Bytes::from_elems(words)));
     let source = client.create(Bytes::from_bytes_vec(bytes));
     let output = client.empty(total * size_of::<Lit>());
+    let images = Images {
+        buffer: &source,
+        format: Format::Pixels(pixels::<P>()),
+        count: count as usize,
+        size: [tile.outer_rows(), tile.outer_columns()],
+        pieces: Some(Pieces { places: &tiles, border: tile.reach, picture: [height, width] }),
+    };
+    let parameters = prepared.parameters_or_sums(client, images);
     // SAFETY: tiles, points and the tiles' pixels fit together, and a point's place in the output is below
     // their number.
     unsafe {
@@ -288,6 +441,7 @@ pub(crate) fn sample_pixels<P: EnhancePixel>(
             CubeCount::Static(count, 1, 1),
             workgroup(tile.units(), tile.floats()),
             words(&source),
+            words(&parameters),
             words(&tiles),
             words(&points),
             words(&output),
@@ -361,6 +515,79 @@ impl<'a, S: Level> PackedSample<'a, S> {
                 Level::extend_bytes(row, &mut self.bytes);
             }
             self.bytes.resize(end, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::cube::limits::MOST_WORKGROUPS;
+
+    /// Weights for so many blocks and channels.
+    fn estimator(blocks: usize, channels: usize) -> FoldedEstimator {
+        let layer = |outputs: usize, inputs: usize| Weights {
+            weight: vec![0.1; outputs * inputs * 9],
+            bias: vec![0.0; outputs],
+        };
+        let blocks = (0..blocks).map(|_| layer(channels, channels));
+        let layers = [layer(channels, 3)].into_iter().chain(blocks).chain([layer(3, channels)]);
+        FoldedEstimator::new(layers.collect())
+    }
+
+    #[test]
+    fn networks_like_the_published_one_fit_into_one_launch_on_every_gpu() {
+        for blocks in 1..=16 {
+            for channels in 1..=64 {
+                let prepared = Prepared::new(&estimator(blocks, channels)).unwrap();
+                let promised = blocks <= 1 && channels <= 8 || blocks <= 3 && channels <= 3;
+                assert!(!prepared.layered || !promised, "{blocks} {channels}");
+                for tile in [prepared.tile, prepared.sample] {
+                    workgroup(tile.units(), tile.floats());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_are_constants_unless_they_change_or_are_no_numbers() {
+        let is_constant = |estimator: FoldedEstimator| {
+            let prepared = Prepared::new(&estimator).unwrap();
+            assert_eq!(prepared.parameters.is_empty(), prepared.network.is_constant());
+            prepared.network.is_constant()
+        };
+        assert!(is_constant(estimator(1, 3)));
+        assert!(!is_constant(estimator(3, 8)));
+        #[cfg(feature = "train")]
+        assert!(!is_constant(estimator(1, 3).into_changing()));
+        let mut broken = estimator(1, 3);
+        broken.layers[1].weight[5] = f32::NAN;
+        assert!(!is_constant(broken));
+    }
+
+    #[test]
+    fn pictures_of_every_size_are_done_in_parts_that_a_gpu_takes() {
+        let long = 12_000_000;
+        let sizes = [[1, 1], [1, long], [long, 1], [2, long], [400, 300_000], [300_000, 400]];
+        for size in sizes.into_iter().chain([[20_000, 20_000], [3000, 4001], [40_000, 2]]) {
+            for bytes in [1, 2, 3, 4, 6, 8, 12] {
+                for reach in [3, 5, 21] {
+                    let mut pixels = 0;
+                    let mut count = 0;
+                    for part in tiles(size, reach, most_pixels(size, bytes)) {
+                        let [height, width] = part.outer_size();
+                        let filled = height * width.next_multiple_of(COLUMNS);
+                        assert!(filled * bytes <= BUFFER_BYTES, "{size:?} {bytes} {part:?}");
+                        // A tile has four rows or columns, or more.
+                        assert!(height.max(width) <= 4 * MOST_WORKGROUPS, "{size:?} {part:?}");
+                        pixels += part.rows.len() * part.columns.len();
+                        count += 1;
+                    }
+                    assert_eq!(pixels, size[0] * size[1]);
+                    let least = pixels * bytes / BUFFER_BYTES + pixels / (4 * MOST_WORKGROUPS);
+                    assert!(count <= 4 * least + 2, "{size:?} {bytes}: {count} parts");
+                }
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What every GPU grants (WebGPU's defaults). Burn asks for what the device at hand has, so nobody but
 //! ourselves notices a kernel that asks for more.
 //!
-//! Two limits are exceeded in training: kernels have up to ten buffers, WebGPU's default is eight, and a buffer
-//! may have [`MOST_BYTES`]. Vulkan, Metal, Direct3D 12 and CUDA have more.
+//! Two limits are exceeded: kernels of training have up to ten buffers, WebGPU's default is eight; and there, and for
+//! tensors that a large network enhances, a buffer may have [`MOST_BYTES`]. Vulkan, Metal, Direct3D 12 and CUDA have more.
 
 use burn_cubecl::cubecl::prelude::CubeDim;
 
@@ -15,10 +15,13 @@ pub(super) const SHARED_FLOATS: usize = 4096;
 /// The most workgroups in each direction.
 pub(super) const MOST_WORKGROUPS: usize = 65_535;
 
+/// The most rows or columns of an image that is enhanced at a time: workgroups do four or more of each.
+pub(in crate::ops) const LONGEST_SIDE: usize = 4 * MOST_WORKGROUPS;
+
 /// The most bytes of a buffer of images. Pictures that need more are enhanced in tiles.
 pub(super) const BUFFER_BYTES: usize = 128 << 20;
 
-/// The most bytes of a buffer for training, which every GPU of a desktop grants.
+/// The most bytes of a buffer for training, and of features of tensors, which every GPU of a desktop grants.
 pub(super) const MOST_BYTES: usize = (1 << 31) - (1 << 20);
 
 /// A workgroup of so many units in a row, with so many floats (or other words) in its memory.

@@ -9,6 +9,7 @@ mod enhance;
 mod estimate;
 mod format;
 mod inference;
+mod layers;
 mod limits;
 #[cfg(feature = "train")]
 mod loss;
@@ -25,3 +26,4 @@ mod tile;
 pub(super) mod training;
 
 pub(super) use inference::{Prepared, enhance_pixels, enhance_planes, sample_pixels};
+pub(super) use limits::LONGEST_SIDE;

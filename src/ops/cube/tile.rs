@@ -29,8 +29,8 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// The tile that a workgroup computes with the least work at its border; `None` if not even a small one
-    /// fits into the workgroup's memory.
+    /// The tile that a workgroup computes with the least work at its border; `None` if only one with much work
+    /// there fits into the workgroup's memory.
     pub(crate) fn largest(reach: usize, channels: usize) -> Option<Self> {
         let sizes = (1..32).flat_map(|rows| (1..32).map(move |columns| [rows, columns]));
         let tiles = sizes.map(|[rows, columns]| Self {
@@ -39,10 +39,27 @@ impl Tile {
             reach,
             channels,
         });
-        let fitting = tiles.filter(|tile| tile.floats() <= SHARED_FLOATS && tile.units() <= UNITS);
+        let fitting = tiles.filter(|tile| tile.fits());
         let best = fitting.max_by(|a, b| a.share().total_cmp(&b.share()))?;
-        // Below that, layer by layer is faster.
-        (best.share() > 0.2).then_some(best)
+        // Below that, layer by layer was faster.
+        (best.share() > 0.6).then_some(best)
+    }
+
+    /// The tile that a sample is computed in; `None` if not even a small one fits. Most pieces of a sample have 4×42
+    /// pixels, of which it takes all if it can.
+    pub(crate) fn of_sample(reach: usize, channels: usize) -> Option<Self> {
+        let columns = (1..=11).rev().map(|strips| strips * COLUMNS);
+        let mut tiles = columns.map(|columns| Self { rows: ROWS, columns, reach, channels });
+        tiles.find(|tile| tile.fits())
+    }
+
+    /// The tile of a kernel that reads what a workgroup computes from a buffer, and needs no planes in its memory.
+    pub(crate) const fn of_one_layer() -> Self {
+        Self { rows: 8 * ROWS, columns: 8 * COLUMNS, reach: 1, channels: 0 }
+    }
+
+    fn fits(self) -> bool {
+        self.floats() <= SHARED_FLOATS && self.units() <= UNITS
     }
 
     /// The pixels of the tile as a share of those that the layers compute on average.

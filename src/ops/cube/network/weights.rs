@@ -15,7 +15,7 @@ const BLOCK: [usize; 2] = [4, 2];
 const SUMS: usize = BLOCK[0] * BLOCK[1] * 9 + BLOCK[0];
 /// Rows of units and units side by side; each walks down so many rows of pixels.
 const SIDE: [usize; 2] = [4, 32];
-const WALK: usize = 16;
+const WALK: usize = 32;
 /// Rows and columns of pixels of a workgroup.
 pub(super) const REGION: [usize; 2] = [SIDE[0] * WALK, SIDE[1] * COLUMNS];
 /// Units of a workgroup for the weights' gradients.
@@ -92,7 +92,11 @@ pub(super) fn weight_gradient_parts(
     for index in 0..comptime!(BLOCK[1] * 3 * row) {
         window[index] = 0.0f32;
     }
-    for step in 0..comptime!(WALK + 2) {
+    let mut values = Array::<f32>::new(COLUMNS);
+    // As far as the image goes.
+    let rows = i32::min(comptime!(WALK as i32), height - top);
+    let steps = select(rows > 0, rows + 2, 0i32) as usize;
+    for step in 0..steps {
         let y = top + step as i32 - 1;
         let y_inside = y >= 0 && y < height;
         #[unroll]
@@ -121,16 +125,20 @@ pub(super) fn weight_gradient_parts(
                 #[unroll]
                 for x in 0..COLUMNS {
                     let column = left + comptime!(x as i32);
-                    let inside = y < height && column < width;
+                    let inside = column < width;
                     let pixel = select(inside, y * width + column, 0i32) as usize;
-                    let value = select(inside, gradient[plane + pixel], 0.0f32);
-                    sums[comptime!(BLOCK[0] * BLOCK[1] * 9 + o)] += value;
+                    values[x] = select(inside, gradient[plane + pixel], 0.0f32);
+                    sums[comptime!(BLOCK[0] * BLOCK[1] * 9 + o)] += values[x];
+                }
+                // A sum is taken up once for all columns, since there are more of them than registers.
+                #[unroll]
+                for i in 0..comptime!(BLOCK[1]) {
                     #[unroll]
-                    for i in 0..comptime!(BLOCK[1]) {
+                    for tap in 0..9 {
                         #[unroll]
-                        for tap in 0..9 {
-                            sums[comptime!((o * BLOCK[1] + i) * 9 + tap)] +=
-                                value * window[comptime!((i * 3 + tap / 3) * row + x + tap % 3)];
+                        for x in 0..COLUMNS {
+                            sums[comptime!((o * BLOCK[1] + i) * 9 + tap)] += values[x]
+                                * window[comptime!((i * 3 + tap / 3) * row + x + tap % 3)];
                         }
                     }
                 }
