@@ -4,104 +4,18 @@
 //! Some files are made here. If the environment variable `SCI_REFERENCE_DIR` names a folder with a
 //! subfolder `hostile`, its files are tried as well.
 
+mod common;
+
+use common::program::{Scene, command, finish, wait_until};
 use sci_burn::image::{DynamicImage, Rgb, RgbImage};
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// Longer than any of these files may keep a program busy, even one without optimization.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A folder for the files of a test.
-struct Scene(tempfile::TempDir);
-
-/// What a program did.
-struct Outcome {
-    status: Option<i32>,
-    stdout: Vec<u8>,
-    stderr: String,
-}
-
-impl Outcome {
-    /// One error, in one line that names the file.
-    #[track_caller]
-    fn refused(&self, name: &str) {
-        let Self { status, stderr, .. } = self;
-        assert_eq!(*status, Some(1), "{stderr}");
-        assert_eq!(stderr.lines().count(), 1, "{stderr}");
-        assert!(stderr.starts_with("error: ") && stderr.contains(name), "{name}: {stderr}");
-    }
-
-    #[track_caller]
-    fn done(&self) {
-        assert_eq!(self.status, Some(0), "{}", self.stderr);
-        assert_eq!(self.stderr, "");
-    }
-}
-
-fn command(example: &str) -> Command {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push(format!("examples/{example}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "`cargo build --examples` builds {}", path.display());
-    let mut command = Command::new(path);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What a panic says may be more than one line.
-    command.env_remove("RUST_BACKTRACE");
-    command
-}
-
-/// Waits for a program, and kills one that hangs.
-#[track_caller]
-fn finish(mut child: Child) -> Outcome {
-    fn all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            pipe.read_to_end(&mut bytes).unwrap();
-            bytes
-        })
-    }
-    let stdout = all(child.stdout.take().unwrap());
-    let stderr = all(child.stderr.take().unwrap());
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if begun.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("it hangs: {}", String::from_utf8_lossy(&stderr.join().unwrap()));
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    Outcome {
-        status: status.code(),
-        stdout: stdout.join().unwrap(),
-        stderr: String::from_utf8(stderr.join().unwrap()).unwrap(),
-    }
-}
+use std::time::Duration;
 
 impl Scene {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        path
-    }
-
     /// A folder with ten good photographs.
     fn good(&self, folder: &str) -> PathBuf {
         for (number, extension) in (0..).zip(["png", "jpg", "webp", "tif", "bmp"].repeat(2)) {
@@ -109,18 +23,6 @@ impl Scene {
             photo(48, 36).save(path).unwrap();
         }
         self.path(folder)
-    }
-
-    /// Paths are those below the folder of the test, options begin with `-` or a digit.
-    #[track_caller]
-    fn run(&self, example: &str, arguments: &[&OsStr]) -> Outcome {
-        finish(command(example).args(arguments).current_dir(self.0.path()).spawn().unwrap())
-    }
-
-    /// All files and folders in a folder of the test.
-    fn names(&self, folder: &str) -> BTreeSet<String> {
-        let Ok(entries) = std::fs::read_dir(self.path(folder)) else { return BTreeSet::new() };
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// A file that is no photograph, through every example that reads photographs.
@@ -406,6 +308,52 @@ mod unix {
     }
 
     #[test]
+    #[cfg(feature = "train")]
+    fn pipes_and_devices_are_not_configurations() {
+        let scene = Scene::new();
+        pipe(&scene.path("pipe.json"));
+        std::os::unix::fs::symlink("/dev/zero", scene.path("zero.json")).unwrap();
+        scene.file("large.json", &[b' '; (1 << 20) + 1]);
+        for name in ["pipe.json", "zero.json", "large.json"] {
+            scene.run("train", &["--config", name, "--out", "run"]).refused(name);
+        }
+        // Nor in the folder of a run.
+        photo(48, 36).save(scene.file("dark/a.png", b"")).unwrap();
+        let train = ["--data", "dark", "--crop", "32x24", "--epochs", "1", "--out", "run"];
+        scene.run("train", &train).done();
+        for name in [
+            "config.json",
+            "metrics.csv",
+            "photographs.txt",
+            "sci-burn.lock",
+            "checkpoint/model-1.bpk",
+        ] {
+            let path = scene.path("run").join(name);
+            let content = std::fs::read(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            pipe(&path);
+            // It may do without some of them, but waits for none.
+            scene.run("train", &["--resume", "--epochs", "2", "--out", "run"]);
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(path, content).unwrap();
+        }
+        // A link out of the folder is not written to.
+        let lock = scene.path("run/sci-burn.lock");
+        std::fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(scene.path("elsewhere"), &lock).unwrap();
+        scene.run("train", &["--resume", "--epochs", "3", "--out", "run"]).refused("sci-burn.lock");
+        assert!(!scene.path("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_pipe_is_no_report() {
+        let scene = Scene::new();
+        scene.good("good");
+        pipe(&scene.path("pipe.csv"));
+        scene.run("enhance", &["good", "-o", "out", "--report", "pipe.csv"]).refused("pipe.csv");
+    }
+
+    #[test]
     fn a_list_without_an_end() {
         let scene = Scene::new();
         let arguments = ["--files-from", "/dev/zero", "-o", "out"].map(OsStr::new);
@@ -423,23 +371,24 @@ mod unix {
         }
         let start = || {
             let mut child = command("enhance");
-            let child = child.args(["dark", "-o", "out", "-f"]).current_dir(scene.0.path());
+            let arguments = ["dark", "-o", "out", "-f", "--report", "failures.csv"];
+            let child = child.args(arguments).current_dir(scene.folder());
             let child = child.spawn().unwrap();
-            let begun = Instant::now();
-            while scene.names("out").is_empty() && begun.elapsed() < PATIENCE {
-                thread::sleep(Duration::from_millis(5));
-            }
+            wait_until(|| !scene.names("out").is_empty());
             child
         };
         let interrupt = |child: &Child| {
             let id = child.id().to_string();
             assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         };
+        // The report of an earlier run, which would be taken for that of all photographs.
+        scene.file("failures.csv", b"photograph,reason\n");
         let child = start();
         interrupt(&child);
         let once = finish(child);
         assert_eq!(once.status, Some(1));
         assert_eq!(once.stderr, "error: interrupted; the same command continues\n");
+        assert!(!scene.path("failures.csv").exists());
         std::fs::remove_dir_all(scene.path("out")).unwrap();
 
         // Stopped, so that both interrupts come before the first has an effect on the work.
@@ -449,6 +398,47 @@ mod unix {
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(finish(child).status, Some(130));
+    }
+}
+
+/// Whatever may be replaced, a photograph in a folder of inputs may not.
+#[test]
+fn no_table_and_no_picture_replaces_a_photograph() {
+    let scene = Scene::new();
+    scene.good("dark");
+    scene.good("clean");
+    let before = [scene.files("dark"), scene.files("clean")];
+    let refused = |example: &str, arguments: &[&str]| {
+        let photo = arguments.last().unwrap();
+        let outcome = scene.run(example, arguments);
+        assert!(outcome.stderr.contains("it is one of the inputs"), "{}", outcome.stderr);
+        outcome.refused(photo);
+        assert!([scene.files("dark"), scene.files("clean")] == before, "{example} {arguments:?}");
+    };
+    for option in ["--csv", "--json"] {
+        refused("evaluate", &["dark", "-f", option, "dark/good-0.png"]);
+        refused("evaluate", &["dark", "-f", "--truth", "clean", option, "clean/good-1.jpg"]);
+    }
+    if cfg!(feature = "train") {
+        refused("finetune", &["dark", "-f", "-o", "a.bpk", "--picture", "dark/good-0.png"]);
+    }
+    // By the name of a link, and by that of what a link in the folder leads to.
+    #[cfg(unix)]
+    {
+        scene.good("other");
+        std::fs::copy(scene.path("dark/good-0.png"), scene.path("elsewhere.png")).unwrap();
+        for (link, to, table) in [
+            ("link.csv", "dark/good-0.png", "link.csv"),
+            ("dark/link.png", "elsewhere.png", "dark/link.png"),
+            ("dark/link.png", "elsewhere.png", "elsewhere.png"),
+            ("dark/sub", "other", "dark/sub/good-1.jpg"),
+            ("dark/sub", "other", "other/good-1.jpg"),
+        ] {
+            std::os::unix::fs::symlink(scene.path(to), scene.path(link)).unwrap();
+            let outcome = scene.run("evaluate", &["dark", "-f", "--csv", table]);
+            assert!(outcome.stderr.contains("it is one of the inputs"), "{}", outcome.stderr);
+            std::fs::remove_file(scene.path(link)).unwrap();
+        }
     }
 }
 

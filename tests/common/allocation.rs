@@ -17,6 +17,7 @@ fn count(layout: Layout) {
     TOTAL.fetch_add(layout.size(), Ordering::Relaxed);
 }
 
+#[allow(unsafe_code, reason = "an allocator is unsafe by its nature")]
 // SAFETY: every call is passed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

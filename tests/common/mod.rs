@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod allocation;
+pub mod program;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
