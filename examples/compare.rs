@@ -20,8 +20,8 @@ use embedded_graphics::prelude::Drawable;
 use embedded_graphics::text::{Baseline, Text};
 use sci_burn::image::imageops::FilterType;
 use sci_burn::image::{DynamicImage, Rgb, RgbImage, imageops};
-use sci_burn::photo::{photo_to_tensor, tensor_to_photo};
-use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, Tone, save_photo};
+use sci_burn::photo::{SaveOptions, photo_to_tensor, save_photo_with, tensor_to_photo};
+use sci_burn::{Color, Denoise, Enhancer, Exposure, Frame, Tone};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -66,9 +66,8 @@ fn run(options: &Options) -> Result<()> {
     let enhancer = options.network.enhancer()?;
     let result = common::guarded(|| compare(options, &enhancer));
     let sheet = result.map_err(|error| common::describe(&options.input, &error))?;
-    // It may have appeared since the work began.
-    common::may_write(&options.output, options.force, &[&options.input])?;
-    save_photo(&DynamicImage::from(sheet).into(), &options.output)?;
+    let save = SaveOptions::new().with_replace(options.force);
+    save_photo_with(&DynamicImage::from(sheet).into(), &options.output, &save)?;
     common::say(common::shown(&options.output));
     Ok(())
 }

@@ -11,13 +11,14 @@ mod common;
 
 use clap::Parser;
 use common::plan::{Job, Plan, plan_jobs};
-use common::report::{may_report, write_report};
+use common::report::{may_report, remove_report, write_report};
 use common::shard::Shard;
 use common::{Failed, Result, complain, shown};
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sci_burn::photo::{ChromaSampling, PngCompression, SaveOptions, save_photo_with};
 use sci_burn::{Enhancer, Exposure};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -63,7 +64,7 @@ struct Options {
     /// Do one of several shares of the photographs, such as 3/16 on the third of sixteen machines.
     #[arg(long, value_name = "K/N")]
     shard: Option<Shard>,
-    /// Write which photographs failed and why to this file, as CSV.
+    /// Write which photographs failed and why to this file, as CSV, when all were tried.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Replace results that exist already.
@@ -98,6 +99,10 @@ fn run(options: &Options) -> Result<bool> {
     let enhancer = options.look.apply(options.network.enhancer()?, options.exposure)?;
     refused.iter().for_each(|(_, error)| complain(error));
 
+    if let Some(report) = &options.report {
+        // That of an earlier run would be taken for this one's, if this is killed.
+        remove_report(report)?;
+    }
     let work = Work { enhancer, options, jobs: &jobs, stop: common::stop::on_ctrl_c() };
     let Outcome { enhanced, skipped, mut failures, stopped } = work.all()?;
     failures.extend(refused);
@@ -112,11 +117,11 @@ fn run(options: &Options) -> Result<bool> {
             "{enhanced} enhanced, {skipped} skipped because they exist, {failed} failed"
         )),
     }
-    if let Some(report) = &options.report {
-        write_report(report, failures)?;
-    }
     if stopped {
+        // Whoever finds a report may take it that all was tried.
         complain("interrupted; the same command continues");
+    } else if let Some(report) = &options.report {
+        write_report(report, failures)?;
     }
     Ok(failed == 0 && !stopped)
 }
@@ -185,7 +190,8 @@ impl Work<'_> {
     }
 
     fn may_write(&self, job: &Job) -> bool {
-        self.options.force || !job.output.exists()
+        // A link to nowhere is a file that is there, too.
+        self.options.force || job.output.symlink_metadata().is_err()
     }
 
     /// Enhances a photograph, and returns whether the result was written: not if there is one.
@@ -195,13 +201,13 @@ impl Work<'_> {
             std::fs::create_dir_all(folder)
                 .map_err(|error| common::unwritable(&job.output, error))?;
         }
-        // It may have appeared since the work began.
-        if !self.may_write(job) {
-            return Ok(false);
-        }
-        let &Options { quality, chroma, compression, .. } = self.options;
+        let &Options { quality, chroma, compression, force, .. } = self.options;
         let save = SaveOptions::new().with_quality(quality).with_chroma(chroma);
-        save_photo_with(&bright, &job.output, &save.with_compression(compression))?;
-        Ok(true)
+        let save = save.with_compression(compression).with_replace(force);
+        match save_photo_with(&bright, &job.output, &save) {
+            // It has appeared since the work began.
+            Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => Ok(false),
+            saved => Ok(saved.map(|()| true)?),
+        }
     }
 }

@@ -70,7 +70,8 @@ fn main() -> ExitCode {
 
 /// Measures every photograph that can be, and returns whether that was all of them.
 fn run(options: &Options) -> Result<bool> {
-    let inputs: Vec<&Path> = options.inputs.iter().map(PathBuf::as_path).collect();
+    let inputs = options.inputs.iter().chain(&options.truth);
+    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
     for file in options.csv.iter().chain(&options.json) {
         common::may_write(file, options.force, &inputs)?;
     }

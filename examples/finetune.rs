@@ -1,8 +1,8 @@
 //! Adapts trained weights to one photograph, or to a folder of them.
 //!
 //! ```text
-//! cargo run --release --example finetune -- night.jpg -o tuned.safetensors --picture before-after.png
-//! cargo run --release --example finetune -- photos -o tuned.safetensors --crop 600x400 --steps 300
+//! cargo run --release --features train --example finetune -- night.jpg -o tuned.safetensors --picture before-after.png
+//! cargo run --release --features train --example finetune -- photos -o tuned.safetensors --crop 600x400 --steps 300
 //! ```
 
 mod common;
@@ -11,9 +11,9 @@ use clap::Parser;
 use common::Result;
 use common::training::{Follower, Following};
 use sci_burn::image::{DynamicImage, GenericImage};
-use sci_burn::photo::find_photos_except;
+use sci_burn::photo::{SaveOptions, find_photos_except, save_photo_with};
 use sci_burn::train::{FineTuningConfig, OptimizerConfig, SamplingConfig, fine_tune};
-use sci_burn::{Enhancer, Photo, open_photo, save_photo};
+use sci_burn::{Enhancer, Photo, open_photo};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -69,6 +69,8 @@ fn run(options: &Options) -> Result<()> {
         fine_tune(estimator.clone(), &options.photos, &config, &device, &follower.monitor());
     follower.finish()?;
     let tuned = tuned?;
+    // It may have appeared since the work began.
+    common::may_write(&options.output, options.force, &[&options.photos])?;
     tuned.estimator.save(&options.output)?;
     common::say(common::shown(&options.output));
     if tuned.interrupted {
@@ -89,7 +91,7 @@ fn run(options: &Options) -> Result<()> {
     for (place, column) in (0..).zip(&columns) {
         sheet.copy_from(column, place * width, 0).expect("three of them fit");
     }
-    save_photo(&sheet.into(), picture)?;
+    save_photo_with(&sheet.into(), picture, &SaveOptions::new().with_replace(options.force))?;
     common::say(common::shown(picture));
     Ok(())
 }

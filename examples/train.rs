@@ -1,9 +1,9 @@
 //! Trains SCI or SCI++ on a folder of night photographs.
 //!
 //! ```text
-//! cargo run --release --example train -- --data photos --out run --crop 600x400 --stop-at-luminance 0.42
-//! cargo run --release --example train -- --out run --resume
-//! cargo run --release --example train -- --data photos --out run --method sci++ --estimator-only
+//! cargo run --release --features train --example train -- --data photos --out run --crop 600x400 --stop-at-luminance 0.42
+//! cargo run --release --features train --example train -- --out run --resume
+//! cargo run --release --features train --example train -- --data photos --out run --method sci++ --estimator-only
 //! ```
 
 mod common;
@@ -106,9 +106,13 @@ fn run(options: &Options) -> Result<()> {
     #[cfg(feature = "tui")]
     let monitor = if dashboard(options) { monitor.with_dashboard() } else { monitor };
     let trained = train(&config, &run, ExecutionStrategy::SingleDevice(device), &monitor);
-    let followed = follower.finish();
-    let trained = trained.map_err(hint)?;
-    followed?;
+    let trained = trained.map_err(hint);
+    match (follower.finish(), &trained) {
+        // Both are worth knowing.
+        (Err(error), Err(_)) => common::complain(error),
+        (followed, _) => followed?,
+    }
+    let trained = trained?;
     if trained.interrupted {
         return Err("interrupted; --resume continues from the last completed epoch".into());
     }

@@ -1,7 +1,7 @@
 //! Files that are written whole or not at all, and files that are safe to read.
 //!
 //! A file is written under a temporary name, `.sci-burn-` and 16 hexadecimal digits and `.tmp`, in
-//! the folder of its target, and renamed when it is complete. The temporary file is locked while it
+//! the folder of its target, and given its own name when it is complete. The temporary file is locked while it
 //! is written. The operating system releases the lock when the process ends, however it ends, so a
 //! temporary file that can be locked belongs to nobody and is removed.
 
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,13 +20,15 @@ const DIGITS: usize = 16;
 
 /// Puts `bytes` at `path`, in place of what was there.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_with(path, |file| file.write_all(bytes))
+    write_with(path, true, |file| file.write_all(bytes))
 }
 
 /// Lets `fill` write a file beside `path`, and gives it that name when it is complete and on the
-/// disk. If anything fails on the way, what was at `path` stays.
+/// disk. If anything fails on the way, what was at `path` stays. Where nothing is to be replaced, a
+/// file that is there, or is there by then, is an error of the kind [`ErrorKind::AlreadyExists`].
 pub(crate) fn write_with<E: Into<Cause>>(
     path: &Path,
+    replace: bool,
     fill: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), E>,
 ) -> Result<()> {
     let failed = |cause: Cause| Error::write(path, cause);
@@ -42,20 +44,36 @@ pub(crate) fn write_with<E: Into<Cause>>(
     if path.is_dir() {
         return Err(failed("it is a folder".into()));
     }
+    if !replace && is_taken(path) {
+        return Err(unwritten(taken()));
+    }
     remove_dead_once(folder);
     let (temporary, file) = Temporary::create(folder).map_err(unwritten)?;
     let mut file = BufWriter::new(file);
     fill(&mut file).map_err(|error| failed(error.into()))?;
     let file = file.into_inner().map_err(|error| unwritten(error.into_error()))?;
     #[cfg(unix)]
-    if let Ok(replaced) = fs::metadata(path) {
+    if replace && let Ok(replaced) = fs::metadata(path) {
         // Some file systems know no permissions; the file is worth more than they are.
         let _ = file.set_permissions(replaced.permissions());
     }
     // Some disks report only now what they could not write.
     file.sync_all().map_err(unwritten)?;
     // The file is closed, and with that unlocked, after it has its final name.
-    temporary.rename(path).map_err(unwritten)
+    match replace {
+        true => temporary.rename(path),
+        false => temporary.rename_to_new(path),
+    }
+    .map_err(unwritten)
+}
+
+/// Whether there is a file, a folder or a link of this name, be it one to nowhere.
+fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn taken() -> io::Error {
+    io::Error::new(ErrorKind::AlreadyExists, "it exists already")
 }
 
 /// A temporary file's name in its folder. The file is removed when this is dropped.
@@ -91,6 +109,20 @@ impl Temporary {
         fs::rename(&self.path, path)?;
         self.renamed = true;
         Ok(())
+    }
+
+    /// [`rename`](Self::rename), unless there is a file of that name: two processes that do this at the
+    /// same time do not replace each other's file.
+    fn rename_to_new(self, path: &Path) -> io::Result<()> {
+        // The standard library renames only with replacement. A second name is never one that is there,
+        // and the first is removed when this is dropped.
+        match fs::hard_link(&self.path, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(taken()),
+            // A file system without second names.
+            Err(_) if is_taken(path) => Err(taken()),
+            Err(_) => self.rename(path),
+            Ok(()) => Ok(()),
+        }
     }
 }
 
@@ -158,6 +190,25 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, length))
 }
 
+/// The content of a regular file, or as much of it as that.
+pub(crate) fn beginning(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let (file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
+    Ok(bytes)
+}
+
+/// The content of a regular file that has at most as many bytes.
+#[cfg(feature = "train")]
+pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    match beginning(path, most + 1)? {
+        bytes if bytes.len() as u64 > most => {
+            Err(Error::read(path, format!("it is larger than {most} bytes")))
+        }
+        bytes => Ok(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, b"old").unwrap();
-        let error = write_with(&path, |file| {
+        let error = write_with(&path, true, |file| {
             file.write_all(&[0; 100_000]).unwrap();
             Err("the encoder gave up\nfor many reasons")
         });
@@ -187,6 +238,50 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_replaced_only_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let write_new = |bytes: &[u8]| write_with(&path, false, |file| file.write_all(bytes));
+        write_new(b"old").unwrap();
+        let error = write_new(b"new").unwrap_err();
+        assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists));
+        assert!(error.to_string().ends_with("file: it exists already"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    /// However many write at the same time, one of them succeeds.
+    #[test]
+    fn a_file_that_appears_in_the_meantime_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..10 {
+            let path = folder.path().join(round.to_string());
+            let start = std::sync::Barrier::new(4);
+            let written = |writer: u8| {
+                let result = write_with(&path, false, |file| {
+                    start.wait();
+                    file.write_all(&[writer; 100])
+                });
+                match result {
+                    Ok(()) => Some(writer),
+                    Err(error) => {
+                        assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists), "{error}");
+                        None
+                    }
+                }
+            };
+            let written: Vec<u8> = std::thread::scope(|scope| {
+                let writers: Vec<_> =
+                    (0..4).map(|writer| scope.spawn(move || written(writer))).collect();
+                writers.into_iter().filter_map(|writer| writer.join().unwrap()).collect()
+            });
+            assert_eq!(written.len(), 1);
+            assert_eq!(fs::read(&path).unwrap(), [written[0]; 100]);
+        }
+        assert_eq!(names(folder.path()).len(), 10);
     }
 
     #[test]
@@ -247,7 +342,7 @@ mod tests {
     #[ignore = "is run by another test"]
     fn a_writer_that_dies() {
         let Some(path) = std::env::var_os(KILLED).map(PathBuf::from) else { return };
-        let _ = write_with(&path, |file| -> io::Result<()> {
+        let _ = write_with(&path, true, |file| -> io::Result<()> {
             file.write_all(&[0; 100_000])?;
             std::process::abort()
         });

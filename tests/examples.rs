@@ -2,6 +2,9 @@
 
 #[path = "../examples/common/mod.rs"]
 mod common;
+#[path = "common/program.rs"]
+#[allow(dead_code, reason = "only the path of a program is needed here")]
+mod program;
 
 use sci_burn::image::{DynamicImage, Rgb, RgbImage};
 use sci_burn::metrics::{mean_luminance, niqe, psnr, psnr_gt_mean, ssim};
@@ -10,13 +13,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Runs an example that was built beside this test, as `cargo test` does.
 fn run(example: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push(format!("examples/{example}{}", std::env::consts::EXE_SUFFIX));
-    Command::new(path).args(arguments).output().expect("`cargo build --examples` builds it")
+    Command::new(program::example(example)).args(arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

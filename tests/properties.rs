@@ -3,9 +3,10 @@
 mod common;
 
 use burn::tensor::Tensor;
-use common::{devices, image, largest_difference};
+use common::{devices, image, largest_difference, noise};
 use proptest::prelude::*;
 use sci_burn::Enhancer;
+use sci_burn::image::{DynamicImage, Rgb};
 use sci_burn::model::IlluminationEstimatorConfig;
 
 /// The estimator sees 7×7 pixels, three to each side.
@@ -67,5 +68,31 @@ proptest! {
             ]);
             prop_assert!(largest_difference(found, expected) < 1e-6, "{}", name);
         }
+    }
+}
+
+/// A server has one enhancer for all of its requests. `SCI_SOAK_TURNS` is how many pictures each thread enhances.
+#[test]
+fn threads_that_share_an_enhancer_do_not_disturb_each_other() {
+    let turns = std::env::var("SCI_SOAK_TURNS").map_or(24, |text| text.parse().unwrap());
+    for (name, enhancer) in enhancers() {
+        let enhancer = enhancer.recommended();
+        let photos: Vec<DynamicImage> = (0..8)
+            .map(|n| noise::<Rgb<u8>>(40 + 37 * n, 90 - 11 * n, n, 40 + 9 * n).into())
+            .collect();
+        let expected: Vec<_> =
+            photos.iter().map(|photo| enhancer.enhance(photo).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (enhancer, photos, expected) = (&enhancer, &photos, &expected);
+                scope.spawn(move || {
+                    for turn in 0..turns {
+                        // Now the same one at the same time, now different ones.
+                        let n = (turn + thread % 4) % photos.len();
+                        assert_eq!(enhancer.enhance(&photos[n]).unwrap(), expected[n], "{name}");
+                    }
+                });
+            }
+        });
     }
 }

@@ -675,6 +675,35 @@ fn a_lost_table_does_not_block_a_run() {
 }
 
 #[test]
+fn an_epoch_whose_metrics_cannot_be_written_is_trained_again() {
+    let photos = photos(2);
+    let folder = tempfile::tempdir().unwrap();
+    let [failed, whole] = ["failed", "whole"].map(|name| folder.path().join(name));
+    let config = config(photos.path());
+    let [table, kept] = [failed.join("metrics.csv"), folder.path().join("kept.csv")];
+    let (from, to) = (table.clone(), kept.clone());
+    let monitor = Monitor::new(move |event| {
+        if let TrainingEvent::Epoch { metrics: EpochMetrics { epoch: 2, .. }, .. } = event {
+            std::fs::rename(&from, &to).unwrap();
+            std::fs::create_dir(&from).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    let error = train(&config, &Run::new(&failed), one_device(), &monitor).err().unwrap();
+    assert!(matches!(&error, Error::Write { path, .. } if *path == table), "{error}");
+    assert!(failed.join("checkpoint/model-2.bpk").exists());
+    assert!(!failed.join("checkpoint/model-3.bpk").exists());
+
+    std::fs::remove_dir(&table).unwrap();
+    std::fs::rename(kept, &table).unwrap();
+    run(&config, &Run::resume(&failed)).unwrap();
+    run(&config, &Run::new(&whole)).unwrap();
+    for name in ["metrics.csv", "model.safetensors"] {
+        assert_eq!(bytes(&failed, name), bytes(&whole, name), "{name}");
+    }
+}
+
+#[test]
 fn a_foreign_file_named_lock_is_left_alone() {
     let photos = photos(2);
     let folder = tempfile::tempdir().unwrap();

@@ -1,27 +1,21 @@
 //! The example `video`, in a pipe.
 
+mod common;
+
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 const WIDTH: usize = 48;
 const HEIGHT: usize = 36;
 
-/// The example beside this test; `cargo test` builds both.
 fn video(options: &[&str], input: &[u8]) -> Output {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push(format!("examples/video{}", std::env::consts::EXE_SUFFIX));
-    let mut child = Command::new(path)
+    let mut child = Command::new(common::program::example("video"))
         .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect(
-            "`cargo test` builds the example; before a single test, `cargo build --example video`",
-        );
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // It may end before it has read everything.

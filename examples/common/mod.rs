@@ -16,7 +16,7 @@ pub mod training;
 use indicatif::{ProgressState, ProgressStyle};
 use sci_burn::burn::tensor::Device;
 use sci_burn::model::IlluminationEstimator;
-use sci_burn::photo::{Photo, ReadOptions, is_photo, open_photo_with};
+use sci_burn::photo::{Photo, ReadOptions, find_photos_except, is_photo, open_photo_with};
 use sci_burn::{Color, Denoise, Enhancer, Error, Exposure, Preset, open_device};
 use std::any::Any;
 use std::fmt::Display;
@@ -162,20 +162,48 @@ fn internal(panic: &(dyn Any + Send)) -> Failure {
     format!("internal error: {}", escaped(line)).into()
 }
 
-/// Refuses an output file that cannot be written, before the work begins: its folder is missing, it is
-/// a folder or one of the inputs, or it exists and is not to be replaced.
+/// Refuses an output file that cannot be written, before the work begins: its folder is missing or
+/// takes no files, it is a folder, one of the inputs or a photograph in a folder of them, or it exists and is
+/// not to be replaced.
 pub fn may_write(path: &Path, force: bool, inputs: &[&Path]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let real = |path: &Path| path.canonicalize().ok();
-    let is_input = || inputs.iter().any(|input| real(input) == real(path));
-    let reason = match folder.filter(|folder| !folder.is_dir()) {
-        Some(folder) => format!("there is no folder {}", shown(folder)),
-        None if path.is_dir() => "it is a folder".to_owned(),
-        None if path.exists() && is_input() => "it is one of the inputs".to_owned(),
-        None if path.exists() && !force => EXISTS.to_owned(),
-        None => return Ok(()),
+    let folder = folder(path);
+    let is_input = || {
+        let Ok(real) = path.canonicalize() else { return false };
+        // By any name: links in a folder of photographs are followed.
+        let is_it = |input: &Path| input.canonicalize().is_ok_and(|input| input == real);
+        let has_it = |folder: &Path| {
+            find_photos_except(folder, None)
+                .is_ok_and(|found| found.photos.iter().any(|photo| is_it(photo)))
+        };
+        inputs.iter().any(|input| is_it(input) || input.is_dir() && has_it(input))
+    };
+    let reason = if !folder.is_dir() {
+        format!("there is no folder {}", shown(folder))
+    } else if path.is_dir() {
+        "it is a folder".to_owned()
+    } else if is_input() {
+        "it is one of the inputs".to_owned()
+    } else if path.symlink_metadata().is_ok() && !force {
+        EXISTS.to_owned()
+    } else if let Err(error) = nameless(tempfile::tempfile_in(folder)) {
+        error.to_string()
+    } else {
+        return Ok(());
     };
     Err(unwritable(path, reason))
+}
+
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A temporary file, or an error without its name, which `tempfile` adds to the system's text and nobody knows.
+fn nameless<T>(created: std::io::Result<T>) -> std::io::Result<T> {
+    created.map_err(|error| error.kind().into())
 }
 
 const EXISTS: &str = "it exists already (--force replaces it)";
@@ -204,13 +232,13 @@ pub fn regular(path: &Path) -> Result<()> {
 /// Writes a file beside `path`, and gives it that name when it is complete. Without `force`, a file
 /// that is there is not replaced, even if it has appeared in the meantime.
 pub fn write_whole(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has permissions"))]
     let mut builder = tempfile::Builder::new();
     // As for any new file, the user's mask decides; the default is for secrets.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let written = builder.tempfile_in(folder.unwrap_or(Path::new("."))).and_then(|mut scratch| {
-        scratch.write_all(bytes)?;
+    let written = nameless(builder.tempfile_in(folder(path))).and_then(|mut scratch| {
+        scratch.as_file_mut().write_all(bytes)?;
         scratch.as_file().sync_all()?;
         match force {
             true => scratch.persist(path)?,
@@ -388,6 +416,9 @@ mod tests {
         write_whole(&path, b"new", true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let lost = folder.path().join("missing/file");
+        let message = write_whole(&lost, b"lost", true).unwrap_err().to_string();
+        assert!(message.ends_with("missing/file: entity not found"), "{message}");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

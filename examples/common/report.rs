@@ -1,6 +1,6 @@
 //! What failed, as a file for programs: a table with the columns `photograph` and `reason`.
 
-use super::{Failed, Result, may_write, unwritable, write_whole};
+use super::{Failed, Result, may_write, regular, unwritable, write_whole};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -12,11 +12,23 @@ const HEADER: &str = "photograph,reason\n";
 /// run will be replaced, but no other file.
 pub fn may_report(path: &Path, inputs: &[&Path]) -> Result<()> {
     may_write(path, true, inputs)?;
+    if regular(path).is_err() {
+        return Err(unwritable(path, "it is not a regular file"));
+    }
     let mut beginning = [0; HEADER.len()];
     match File::open(path).and_then(|mut file| file.read_exact(&mut beginning)) {
         Ok(()) if beginning == HEADER.as_bytes() => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(unwritable(path, "it exists and is not the report of an earlier run")),
+    }
+}
+
+/// Removes the report of an earlier run, if there is one.
+pub fn remove_report(path: &Path) -> Result<()> {
+    may_report(path, &[])?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritable(path, error)),
+        _ => Ok(()),
     }
 }
 

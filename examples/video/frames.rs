@@ -3,7 +3,7 @@
 use super::common::{self, Failure, Result};
 use sci_burn::image::RgbImage;
 use std::fmt::Display;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Stdin, Stdout, Write, stdin, stdout};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::path::Path;
 use yuv::{
     BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange,
@@ -33,21 +33,23 @@ fn frame_size(width: u64, height: u64) -> Option<[u32; 2]> {
 }
 
 /// Raw frames of three bytes a pixel.
-pub fn raw([width, height]: [usize; 2], frame_rate: f32) -> Result<(Input, Output)> {
+pub fn raw<R: BufRead, W: Write>(
+    [width, height]: [usize; 2],
+    frame_rate: f32,
+    reader: R,
+    writer: W,
+) -> Result<(Input<R>, Output<W>)> {
     let size = frame_size(width as u64, height as u64)
         .ok_or_else(|| format!("--size is {width}×{height}, must be 1 to {MOST_PIXELS} pixels"))?;
-    let input =
-        Input { reader: BufReader::new(stdin()), format: Format::Rgb(size), frames: 0, frame_rate };
-    Ok((input, Output { writer: stdout(), format: Format::Rgb(size) }))
+    let format = Format::Rgb(size);
+    Ok((Input { reader, format, frames: 0, frame_rate }, Output { writer, format }))
 }
 
 /// Frames as `ffmpeg -f yuv4mpegpipe` writes them.
-pub fn y4m() -> Result<(Input, Output)> {
-    let mut reader = BufReader::new(stdin());
+pub fn y4m<R: BufRead, W: Write>(mut reader: R, mut writer: W) -> Result<(Input<R>, Output<W>)> {
     let line = header(&mut reader)?;
     let Header { yuv, frame_rate } = Header::parse(&line)?;
     let format = Format::Yuv(yuv);
-    let mut writer = stdout();
     // Sizes, rates and what the players of the stream want to know stay the same.
     writer.write_all(&line).map_err(unwritable)?;
     Ok((Input { reader, format, frames: 0, frame_rate }, Output { writer, format }))
@@ -56,7 +58,7 @@ pub fn y4m() -> Result<(Input, Output)> {
 const MAGIC: &[u8] = b"YUV4MPEG2 ";
 
 /// The first line of a Y4M stream, with its end.
-fn header(reader: &mut BufReader<Stdin>) -> Result<Vec<u8>> {
+fn header(reader: &mut impl BufRead) -> Result<Vec<u8>> {
     let line = read_line(reader).map_err(unreadable)?;
     if line.is_empty() {
         return Err(unreadable("it is empty, expected Y4M (or --size for raw RGB)"));
@@ -160,15 +162,15 @@ enum Format {
     Yuv(Yuv),
 }
 
-pub struct Input {
-    reader: BufReader<Stdin>,
+pub struct Input<R> {
+    reader: R,
     format: Format,
     /// Frames that were read.
     frames: usize,
     frame_rate: f32,
 }
 
-impl Input {
+impl<R: BufRead> Input<R> {
     /// Frames a second.
     pub fn frame_rate(&self) -> f32 {
         self.frame_rate
@@ -223,12 +225,12 @@ fn has_more(reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-pub struct Output {
-    writer: Stdout,
+pub struct Output<W> {
+    writer: W,
     format: Format,
 }
 
-impl Output {
+impl<W: Write> Output<W> {
     pub fn write(&mut self, picture: &Picture) -> Result<()> {
         match self.format {
             Format::Rgb(_) => self.writer.write_all(picture),

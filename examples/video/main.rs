@@ -15,10 +15,14 @@ use frames::{Input, Output, Picture};
 use indicatif::ProgressBar;
 use sci_burn::image::Rgb;
 use sci_burn::{Enhancer, Exposure, Frame, FrameMut, SteadyExposure};
+use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+/// So many, that a GPU has work while frames are on their way to it and back.
+const BRIGHTENED_AT_A_TIME: usize = 2;
 
 /// Brightens a dark video: Y4M (4:2:0 or 4:4:4, 8 bit) or raw RGB, from standard input to standard
 /// output.
@@ -46,34 +50,39 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let enhancer = options.network.enhancer()?;
+    let (reader, writer) = (BufReader::new(stdin()), stdout());
     let (input, output) = match options.size {
-        Some(size) => frames::raw(size, options.rate)?,
-        None => frames::y4m()?,
+        Some(size) => frames::raw(size, options.rate, reader, writer)?,
+        None => frames::y4m(reader, writer)?,
     };
     let enhancer = options.look.apply(enhancer, options.exposure)?;
     let expose = Expose::new(enhancer, input.frame_rate())?;
 
-    // Reading, finding the exposure, enhancing and writing run at the same time, a few frames apart, so that a GPU
-    // has work while frames are on their way to it and back. If writing fails, the program does not wait for the
-    // reader: the next frame may take long to arrive.
-    let (dark, to_expose) = sync_channel(2);
-    let (exposed, to_brighten) = sync_channel(1);
-    let (bright, to_write) = sync_channel(2);
+    // Reading, finding the exposure, enhancing and writing run at the same time, a few frames apart. If writing
+    // or enhancing fails, the program does not wait for the reader: the next frame may take long to arrive.
+    let (dark, to_expose) = sync_channel(1);
+    let (exposed, to_brighten) = in_turns();
+    let (bright, to_write) = in_turns();
     let reading = thread::spawn(move || common::guarded(|| read(input, &dark)));
     let exposing = thread::spawn(move || common::guarded(|| expose.all(&to_expose, &exposed)));
-    let brightening =
-        thread::spawn(move || common::guarded(|| brighten_all(&to_brighten, &bright)));
-    common::guarded(|| write(output, &to_write))?;
-    join(brightening)?;
+    for (exposed, bright) in to_brighten.into_iter().zip(bright) {
+        thread::spawn(move || brighten_all(&exposed, &bright));
+    }
+    common::guarded(|| write(output, to_write))?;
     join(exposing)?;
     join(reading)
+}
+
+/// Channels for those who brighten: the frames go to one after the other, and come from them in the same order.
+fn in_turns<T>() -> (Vec<SyncSender<T>>, Vec<Receiver<T>>) {
+    (0..BRIGHTENED_AT_A_TIME).map(|_| sync_channel(1)).unzip()
 }
 
 fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn read(mut input: Input, dark: &SyncSender<Picture>) -> Result<()> {
+fn read(mut input: Input<impl BufRead>, dark: &SyncSender<Picture>) -> Result<()> {
     while let Some(picture) = input.next()? {
         if dark.send(picture).is_err() {
             break;
@@ -82,11 +91,11 @@ fn read(mut input: Input, dark: &SyncSender<Picture>) -> Result<()> {
     Ok(())
 }
 
-fn write(mut output: Output, bright: &Receiver<Picture>) -> Result<()> {
+fn write(mut output: Output<impl Write>, bright: Vec<Receiver<Result<Picture>>>) -> Result<()> {
     let bar = ProgressBar::no_length().with_style(common::style("{pos} frames, {rate} a second"));
     bar.enable_steady_tick(Duration::from_millis(200));
-    for picture in bright {
-        output.write(&picture)?;
+    for picture in bright.iter().cycle().map_while(|bright| bright.recv().ok()) {
+        output.write(&picture?)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -111,8 +120,8 @@ impl Expose {
         Ok(Self { enhancer, steady })
     }
 
-    fn all(mut self, dark: &Receiver<Picture>, exposed: &SyncSender<Exposed>) -> Result<()> {
-        for picture in dark {
+    fn all(mut self, dark: &Receiver<Picture>, exposed: &[SyncSender<Exposed>]) -> Result<()> {
+        for (picture, exposed) in dark.iter().zip(exposed.iter().cycle()) {
             let enhancer = self.one(&picture)?;
             if exposed.send((picture, enhancer)).is_err() {
                 break;
@@ -133,18 +142,24 @@ impl Expose {
     }
 }
 
-fn brighten_all(exposed: &Receiver<Exposed>, bright: &SyncSender<Picture>) -> Result<()> {
+/// Brightens frames until one fails, or nobody wants them any more.
+fn brighten_all(exposed: &Receiver<Exposed>, bright: &SyncSender<Result<Picture>>) {
     for (dark, enhancer) in exposed {
-        let [width, height] = size(&dark);
-        let mut picture = Picture::new(dark.width(), dark.height());
-        let source = Frame::<Rgb<u8>>::new(&dark, width, height, width * 3)?;
-        let target = FrameMut::<Rgb<u8>>::new(&mut picture, width, height, width * 3)?;
-        enhancer.enhance_into(source, target)?;
-        if bright.send(picture).is_err() {
+        let picture = common::guarded(|| brighten(&dark, &enhancer));
+        let failed = picture.is_err();
+        if bright.send(picture).is_err() || failed {
             break;
         }
     }
-    Ok(())
+}
+
+fn brighten(dark: &Picture, enhancer: &Enhancer) -> Result<Picture> {
+    let [width, height] = size(dark);
+    let mut picture = Picture::new(dark.width(), dark.height());
+    let source = Frame::<Rgb<u8>>::new(dark, width, height, width * 3)?;
+    let target = FrameMut::<Rgb<u8>>::new(&mut picture, width, height, width * 3)?;
+    enhancer.enhance_into(source, target)?;
+    Ok(picture)
 }
 
 fn size(picture: &Picture) -> [usize; 2] {

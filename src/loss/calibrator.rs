@@ -41,7 +41,7 @@ impl CalibratorLoss {
     /// - `estimate`, `illumination`: `[batch, 3, height, width]`, of the first stage and of this one
     ///
     /// # Panics
-    /// If the shapes differ, or height or width is below
+    /// If the shapes differ, there are not three channels, or height or width is below
     /// [`SmoothnessLoss::MIN_SIZE`](super::SmoothnessLoss::MIN_SIZE).
     pub fn terms(
         &self,
@@ -49,6 +49,7 @@ impl CalibratorLoss {
         estimate: Tensor<4>,
         illumination: Tensor<4>,
     ) -> LossTerms {
+        assert_eq!(estimate.dims(), illumination.dims(), "calibrator's loss: the shapes differ");
         let distance = mean((estimate - illumination.clone()).abs());
         let LossTerms { total, terms } = self.criterion.terms(image, illumination);
         LossTerms { total: distance + total * self.criterion_weight, terms }

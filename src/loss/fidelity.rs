@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 /// # Panics
 /// If the two shapes differ.
 pub fn fidelity(input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
+    assert_eq!(input.dims(), illumination.dims(), "fidelity: the shapes differ");
     mean((illumination - input).square())
 }
 
@@ -17,6 +18,14 @@ pub fn fidelity(input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
 mod tests {
     use super::*;
     use burn::tensor::{Device, Distribution};
+
+    /// Burn would repeat the one image.
+    #[test]
+    #[should_panic(expected = "fidelity: the shapes differ")]
+    fn one_illumination_for_two_images_panics() {
+        let ones = |batch| Tensor::ones([batch, 3, 4, 5], &Device::flex());
+        fidelity(ones(2), ones(1));
+    }
 
     #[test]
     fn the_fidelity_of_a_large_picture_does_not_depend_on_threads() {

@@ -58,7 +58,8 @@ impl SciLoss {
     /// - output: `[1]`
     ///
     /// # Panics
-    /// If the two shapes differ, or height or width is below [`SmoothnessLoss::MIN_SIZE`].
+    /// If the two shapes differ, there are not three channels, or height or width is below
+    /// [`SmoothnessLoss::MIN_SIZE`].
     pub fn forward(&self, input: Tensor<4>, illumination: Tensor<4>) -> Tensor<1> {
         self.terms(input, illumination).total
     }

@@ -137,8 +137,11 @@ impl BatchNorm {
     /// - `input`, `residual`, output: `[batch, channels, height, width]`
     ///
     /// # Panics
-    /// If the number of channels differs from the weight's.
+    /// If the number of channels differs from the weight's, or the residual's shape from the input's.
     pub fn forward_relu(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
+        if let Some(residual) = &residual {
+            assert_eq!(input.dims(), residual.dims(), "the residual's shape differs");
+        }
         if input.device().is_autodiff() && self.is_training() {
             return self.forward_train(input, residual);
         }

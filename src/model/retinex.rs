@@ -9,5 +9,6 @@ use burn::tensor::Tensor;
 /// # Panics
 /// If the two shapes differ.
 pub fn reflectance(image: Tensor<4>, illumination: Tensor<4>) -> Tensor<4> {
+    assert_eq!(image.dims(), illumination.dims(), "reflectance: the shapes differ");
     functions::reflectance(image, illumination)
 }

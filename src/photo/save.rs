@@ -35,6 +35,11 @@ pub struct SaveOptions {
     /// How hard a PNG is compressed.
     #[config(default = "PngCompression::Default")]
     pub compression: PngCompression,
+    /// Whether a file that is there is replaced. Otherwise it is an error, whose
+    /// [`io_kind`](Error::io_kind) is [`AlreadyExists`](std::io::ErrorKind::AlreadyExists), even if the
+    /// file appears while the photograph is encoded; then only where the file system has hard links.
+    #[config(default = true)]
+    pub replace: bool,
 }
 
 /// How hard a PNG is compressed. All levels are lossless.
@@ -124,7 +129,8 @@ pub fn save_photo(photo: &Photo, path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`save_photo`], and [`Error::Setting`] where the quality is out of its range.
+/// As [`save_photo`], [`Error::Setting`] where the quality is out of its range, and [`Error::Write`] where
+/// a file is there that is not to be replaced.
 pub fn save_photo_with(photo: &Photo, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
     let quality = options.quality;
     if !(1..=100).contains(&quality) {
@@ -145,7 +151,7 @@ pub fn save_photo_with(photo: &Photo, path: impl AsRef<Path>, options: &SaveOpti
         return Err(Error::write(path, reason));
     }
     let encoded = |file: &mut _| encode_as(photo, format, options, file);
-    file::write_with(path, |file| {
+    file::write_with(path, options.replace, |file| {
         contain(|| encoded(file)).unwrap_or_else(|panic| Err(panic.into()))
     })
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// The most bytes of a configuration's file.
+const MAX_FILE_SIZE: u64 = 1 << 20;
+
 /// Configuration of [`train`](crate::train::train()). The defaults are the published ones of SCI;
 /// [`with_method`](Self::with_method) gives those of SCI++.
 #[derive(Config, Debug, PartialEq)]
@@ -74,11 +77,12 @@ impl TrainingConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], or [`Error::Malformed`] where it is not JSON or has a setting that does not
-    /// exist or has another type.
+    /// [`Error::Read`] where the file is missing, not a regular file, not UTF-8, or larger than 1 MiB;
+    /// [`Error::Malformed`] where it is not JSON or has a setting that does not exist or has another type.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::read(path, error))?;
+        let text = crate::file::read(path, MAX_FILE_SIZE)?;
+        let text = String::from_utf8(text).map_err(|error| Error::read(path, error))?;
         Self::parse(&text).map_err(|reason| Error::malformed(path, "configuration", reason))
     }
 
@@ -103,7 +107,16 @@ impl TrainingConfig {
                 read::<SciPlusPlusCascadeConfig>(model, "model.").map(drop)
             }
         }?;
-        read(settings, "").map_err(Cause::from)
+        let config: Self = read(settings, "")?;
+        // A number beyond the range of a setting's type has become infinite, which JSON does not have.
+        match read::<Self>(to_value(&config), "") {
+            Ok(_) => Ok(config),
+            Err(error) => {
+                let setting =
+                    error.split_once("`: ").map_or(error.as_str(), |(setting, _)| setting);
+                Err(format!("{setting}`: the number is too large").into())
+            }
+        }
     }
 
     /// Writes the configuration as JSON.
@@ -122,7 +135,7 @@ impl TrainingConfig {
         if self.data.as_os_str().is_empty() {
             return refused("data", "is missing, must be a folder of photographs");
         }
-        if self.epochs == 0 || self.epochs >= MAX_EPOCHS {
+        if self.epochs == 0 || self.epochs as u64 >= MAX_EPOCHS {
             let reason = format!("is {}, must be at least 1 and below {MAX_EPOCHS}", self.epochs);
             return refused("epochs", &reason);
         }
@@ -195,7 +208,7 @@ impl TrainingConfig {
 }
 
 /// The generator of random numbers has 32 bits for the epoch.
-const MAX_EPOCHS: usize = 1 << 32;
+const MAX_EPOCHS: u64 = 1 << 32;
 
 /// The most pixels of a batch: 12 GiB in 32-bit floating point RGB.
 const MAX_PIXELS: usize = 1 << 30;
@@ -249,6 +262,24 @@ mod tests {
             .with_crop(Some([600, 400]))
             .with_darken(Some(Darken::new([2.0, 4.0])));
         TrainingConfig::new("photos".into()).with_sampling(sampling).with_seed(3)
+    }
+
+    /// Found by the fuzz target `configuration`, as the next one.
+    #[test]
+    fn a_number_that_is_too_large_for_its_setting_is_refused() {
+        let text = r#"{"sampling": {"darken": {"stops": [2.0, 1e48]}}}"#;
+        let error = TrainingConfig::parse(text).unwrap_err().to_string();
+        assert_eq!(error, "setting `sampling.darken.stops[1]`: the number is too large");
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        let mut config = TrainingConfig::new("photos".into());
+        for value in [0.12158562222114068, 5e-324, f64::MAX, 1.0 / 3.0] {
+            config.loss.smoothness.sigma = value;
+            let text = serde_json::to_string_pretty(&config).unwrap();
+            assert_eq!(TrainingConfig::parse(&text).unwrap(), config);
+        }
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl<M: Model> Session<'_, M> {
             .with_application_logger(None)
             .with_metric_logger(Recorder::new(folder, &self.history, &previews, events, halt))
             .with_default_checkpointers()
-            .with_checkpointing_strategy(KeepBest::new(folder, &self.history, target))
+            .with_checkpointing_strategy(KeepBest::new(folder, &self.history, target, halt))
             .renderer(Box::new(renderer))
             .early_stopping(EndAfterEpoch {
                 history: self.history.clone(),

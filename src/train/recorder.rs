@@ -105,11 +105,17 @@ pub(super) struct KeepBest {
     run: RunFolder,
     history: SharedHistory,
     target: Option<f64>,
+    halt: Halt,
 }
 
 impl KeepBest {
-    pub(super) fn new(run: &RunFolder, history: &SharedHistory, target: Option<f64>) -> Self {
-        Self { run: run.clone(), history: history.clone(), target }
+    pub(super) fn new(
+        run: &RunFolder,
+        history: &SharedHistory,
+        target: Option<f64>,
+        halt: &Halt,
+    ) -> Self {
+        Self { run: run.clone(), history: history.clone(), target, halt: halt.clone() }
     }
 }
 
@@ -120,6 +126,10 @@ impl CheckpointingStrategy for KeepBest {
         store: &EventStoreClient,
     ) -> Vec<CheckpointingAction> {
         recorded(store, epoch);
+        // An epoch without its row in the table is trained again.
+        if self.halt.failed() {
+            return Vec::new();
+        }
         let history = locked(&self.history).clone();
         let checkpoints = self.run.checkpoints();
         // If writing this checkpoint fails, the previous one becomes the last, and the best one so

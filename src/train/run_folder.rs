@@ -107,11 +107,11 @@ impl Run {
         self.check(config)?;
         remove_temporary_files(&path).map_err(failed)?;
         let list = path.join(PHOTOGRAPHS);
-        let begun_with = match self {
-            Self::New(_) => None,
-            Self::Resume { .. } => std::fs::read_to_string(&list).ok(),
+        let others = || match crate::file::read(&list, photos.len() as u64) {
+            Ok(begun_with) => begun_with != photos.as_bytes(),
+            Err(_) => list.exists(),
         };
-        if begun_with.as_ref().is_some_and(|begun_with| begun_with != photos) {
+        if matches!(self, Self::Resume { .. }) && others() {
             let reason = "the photographs are not those that the run was begun with";
             return Err(Error::read(&config.data, reason));
         }
@@ -125,7 +125,7 @@ impl Run {
             }
         }
         config.write(path.join(CONFIG))?;
-        if begun_with.is_none() {
+        if !list.exists() {
             file::write(&list, photos.as_bytes())?;
         }
         let checkpoint = path.join(CHECKPOINT);
@@ -149,6 +149,12 @@ const PHOTOGRAPHS: &str = "photographs.txt";
 const CHECKPOINT: &str = "checkpoint";
 const TABLE: &str = "metrics.csv";
 
+/// The most bytes of the table that are read: those of some million epochs.
+const MAX_TABLE_SIZE: u64 = 1 << 30;
+
+/// The most bytes of a part of a checkpoint: several times as many as the optimizer of the largest model has.
+const MAX_CHECKPOINT_SIZE: u64 = 64 << 20;
+
 /// What the lock file contains, so that no other file is taken for it.
 const LOCK_CONTENT: &str = "Locked while sci-burn trains in this folder.\n";
 
@@ -157,8 +163,8 @@ fn is_remnant(entry: std::fs::DirEntry) -> bool {
     let name = entry.file_name();
     let Some(name) = name.to_str() else { return false };
     match name {
-        LOCK => std::fs::read_to_string(entry.path())
-            .is_ok_and(|content| LOCK_CONTENT.starts_with(&content)),
+        LOCK => crate::file::read(&entry.path(), LOCK_CONTENT.len() as u64)
+            .is_ok_and(|content| LOCK_CONTENT.as_bytes().starts_with(&content)),
         // Without the lock file these are not known to be a run's.
         CONFIG | PHOTOGRAPHS => entry.path().with_file_name(LOCK).is_file(),
         CHECKPOINT => std::fs::read_dir(entry.path()).is_ok_and(|mut entries| {
@@ -197,6 +203,11 @@ fn remove_temporary_files(folder: &Path) -> std::io::Result<()> {
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |cause: Cause| Error::write(&path, cause);
+    let foreign = || failed("it is not the lock file of a run".into());
+    // A pipe would be waited for, and a link followed out of the folder.
+    if std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(foreign());
+    }
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -213,7 +224,7 @@ fn lock(folder: &Path) -> Result<File> {
     // A process that was killed may have written only a part of it.
     match LOCK_CONTENT.strip_prefix(content.as_str()) {
         Some(rest) => file.write_all(rest.as_bytes()).map_err(|error| failed(error.into()))?,
-        None => return Err(failed("it is not the lock file of a run".into())),
+        None => return Err(foreign()),
     }
     Ok(file)
 }
@@ -251,7 +262,7 @@ fn check_checkpoint(run: &Path, epoch: usize) -> Result<()> {
     for name in PARTS {
         let path = part(run, name, epoch);
         let damaged = |cause: Cause| damaged_checkpoint(&path, cause);
-        let bytes = std::fs::read(&path).map_err(|error| Error::read(&path, error))?;
+        let bytes = crate::file::read(&path, MAX_CHECKPOINT_SIZE)?;
         let bytes = || Bytes::from_bytes_vec(bytes.clone());
         match name {
             "model" => ModuleRecord::from_bytes(bytes()).map(drop),
@@ -342,9 +353,9 @@ impl RunFolder {
 
     /// The rows of the table up to an epoch. Rows that are damaged or missing are left out.
     pub(super) fn history(&self, last: usize) -> History {
-        let Ok(table) = csv::ReaderBuilder::new().flexible(true).from_path(self.table()) else {
-            return History::default();
-        };
+        let Ok((table, _)) = crate::file::open(&self.table()) else { return History::default() };
+        let table = table.take(MAX_TABLE_SIZE);
+        let table = csv::ReaderBuilder::new().flexible(true).from_reader(table);
         let rows = table.into_deserialize::<EpochMetrics>().map_while(|row| match row {
             Err(error) if error.is_io_error() => None,
             row => Some(row),

@@ -240,7 +240,8 @@ impl<N: Trainable> InferenceStep for Training<N> {
 
     /// Enhances the photograph and measures the result.
     fn step(&self, batch: Batch) -> Self::Output {
-        let enhancer = Enhancer::new(self.network.estimator().clone(), &batch.image.device());
+        let estimator = self.network.estimator().clone();
+        let enhancer = Enhancer::of_changing(estimator, &batch.image.device());
         let bright = enhancer.forward(batch.image.clone()).reflectance;
         let values = PhotoMetrics::measure(&batch.image, &bright);
         Pending::new(PhotoMetrics::default(), values, batch.origin)

@@ -10,7 +10,6 @@ use burn::store::{ModuleSnapshot, bridge, burn_pack};
 use burn::tensor::{Bytes, DType, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
 use std::path::Path;
 
 /// Every model within the limits of the configuration takes fewer bytes: the largest one, of SCI++, 9.5 MB.
@@ -64,7 +63,7 @@ pub(super) struct Stored {
 pub(super) fn read(path: &Path) -> Result<Stored> {
     let format = Format::of(path)?;
     let malformed = |cause: Cause| Error::malformed(path, format.name(), cause);
-    let bytes = read_bytes(path)?;
+    let bytes = file::beginning(path, MAX_FILE_SIZE as u64 + 1)?;
     if bytes.len() > MAX_FILE_SIZE {
         let reason = format!("it is larger than {MAX_FILE_SIZE} bytes, too large for an SCI model");
         return Err(malformed(reason.into()));
@@ -75,15 +74,6 @@ pub(super) fn read(path: &Path) -> Result<Stored> {
         Format::Burnpack => read_burnpack(bytes),
     };
     Ok(sort(tensors.map_err(malformed)?))
-}
-
-/// The content of a file, cut off one byte beyond [`MAX_FILE_SIZE`].
-fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let unreadable = |error: std::io::Error| Error::read(path, error);
-    let (file, _) = file::open(path)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_SIZE as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
 }
 
 /// The tensors of a safetensors file that is a part of this crate.

@@ -11,6 +11,10 @@
 //! A file is read once and checked before any weight of a module is replaced. Files come from
 //! anywhere: whatever is in one, reading it takes little time and less than 64 MiB of memory.
 
+// Safer refused than wrong: Burn, too, takes the bytes of a file as the machine's own.
+#[cfg(target_endian = "big")]
+compile_error!("weight files are little-endian, and are not converted for big-endian machines");
+
 mod format;
 mod module;
 mod names;
