@@ -1,6 +1,7 @@
 //! Times the 3×3 convolution of the calibrator, 16 to 16 channels at 600×400:
 //! `conv3x3/<backend>/forward` and `conv3x3/<backend>/forward_backward`, with `/threads-1` on a single
-//! thread of a CPU, and `/plain` without this crate's kernels on a GPU.
+//! thread of a CPU, and `/plain` without this crate's kernels on a GPU. There
+//! Burn's operations are at their best with the feature `autotune`.
 
 mod common;
 

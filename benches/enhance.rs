@@ -3,7 +3,8 @@
 //! filter as well (`enhance/denoise/<width>x<height>`), the search for the tone alone
 //! (`enhance/tone/<width>x<height>`), bytes through another backend, host to host
 //! (`enhance/rgb8/<backend>/<width>x<height>`), and tensors (`enhance/tensor/<backend>/<width>x<height>`); with
-//! `/threads-1` on a single thread of a CPU, and `/plain` without this crate's kernels on a GPU.
+//! `/threads-1` on a single thread of a CPU, and `/plain` without this crate's kernels on a GPU. There
+//! Burn's operations are at their best with the feature `autotune`.
 
 mod common;
 
@@ -82,7 +83,7 @@ fn tensors(criterion: &mut Criterion) {
         let Some(enhancer) = enhancer(name) else { continue };
         let mut group = criterion.benchmark_group(format!("enhance/tensor/{name}"));
         group.sample_size(10);
-        for (width, height) in [(600, 400), (1920, 1080)] {
+        for &(width, height) in &SIZES[..3] {
             let range = Distribution::Uniform(0.0, 0.4);
             let dark = Tensor::random([1, 3, height, width], range, enhancer.device());
             group.throughput(Throughput::Elements((width * height) as u64));

@@ -1,7 +1,8 @@
 //! Times the training loss of one stage: forward and backward as in training
 //! (`loss/<backend>/600x400`), and forward alone as in validation (`loss/<backend>/600x400/forward`);
 //! with `/threads-1` on a single
-//! thread of a CPU, and `/plain` without this crate's kernels on a GPU.
+//! thread of a CPU, and `/plain` without this crate's kernels on a GPU. There
+//! Burn's operations are at their best with the feature `autotune`.
 
 mod common;
 

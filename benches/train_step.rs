@@ -1,7 +1,8 @@
 //! Times one optimizer step of the published trainings, three stages: `train_step/<backend>/600x400` is SCI's,
 //! `train_step/<backend>/scipp-estimator/600x400` and `…/scipp-calibrator/600x400` are the two of SCI++; `…/480x320` and
 //! `…/batch-8/160x120` are SCI's for as many pixels in one photograph and in eight crops. With
-//! `/threads-1` on a single thread of a CPU, and `/plain` without this crate's kernels on a GPU.
+//! `/threads-1` on a single thread of a CPU, and `/plain` without this crate's kernels on a GPU. There
+//! Burn's operations are at their best with the feature `autotune`.
 
 mod common;
 

@@ -330,10 +330,13 @@ def peer(function, argument, threads):
 # ---------------------------------------------------------------- this crate
 
 
+# The features that the benches are compiled with. Enhancing needs no training, and compiling it takes long.
+FEATURES = {"enhance": "", "conv3x3": "train", "loss": "train", "train_step": "train"}
+
+
 def binary(bench):
-    # Enhancing needs no training, and compiling it takes long.
-    features = [] if bench == "enhance" else ["--features", "train"]
-    command = ["cargo", "bench", *features, "--bench", bench, "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "--features", FEATURES[bench], "--bench", bench, "--no-run",
+               "--message-format=json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for line in lines.splitlines():
         message = json.loads(line)
