@@ -3,7 +3,7 @@
 use super::{Failure, Result, note, preview, say, stop, style};
 use indicatif::ProgressBar;
 use sci_burn::image::DynamicImage;
-use sci_burn::save_photo;
+use sci_burn::photo::{PngCompression, SaveOptions, save_photo_with};
 use sci_burn::train::{EpochMetrics, Monitor, Preview, TrainingEvent};
 use std::io::{IsTerminal, stderr};
 use std::ops::ControlFlow;
@@ -127,7 +127,9 @@ impl Progress {
         std::fs::create_dir_all(&folder).map_err(|error| super::unwritable(&folder, error))?;
         let picture = preview::draw(previews, &self.history, self.following.target);
         let path = folder.join(format!("epoch-{epoch:03}.png"));
-        Ok(save_photo(&DynamicImage::from(picture).into(), path)?)
+        // One for each epoch, most of which nobody looks at.
+        let options = SaveOptions::new().with_compression(PngCompression::Fast);
+        Ok(save_photo_with(&DynamicImage::from(picture).into(), path, &options)?)
     }
 
     fn step(&self, photos: usize, loss: f64) {
